@@ -1,0 +1,36 @@
+# Every target is a script of the same name in scripts/, for people without make.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint unit role doctor bench docs lock
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 26
+
+demo: ## a server in a container, made by the unchanged site.yml over ssh; OS=debian12 chooses another system
+	@scripts/demo
+
+demo-down: ## remove it
+	@scripts/demo-down
+
+test: ## lint, unit tests, all scenarios; ONLINE=1 uses the real installers
+	@scripts/test
+
+lint: ## ansible-lint, yamllint, ruff, shellcheck
+	@scripts/lint
+
+unit: ## unit tests only
+	@scripts/unit
+
+role: ## one scenario: make role R=ssh OS=debian12
+	@scripts/scenario "$(R)"
+
+doctor: ## ask a live host whether its promises hold: make doctor H=fenton [JSON=1]
+	@scripts/doctor "$(H)" $(if $(JSON),--json)
+
+bench: ## time first and second run beside a plain shell script
+	@scripts/bench
+
+docs: ## write the generated parts of the READMEs
+	@scripts/docs
+
+lock: ## make the lock files anew
+	@scripts/lock

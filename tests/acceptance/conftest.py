@@ -1,0 +1,130 @@
+"""What tests from outside need: the scenario's servers, reached as a person would reach them."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / ".work"
+SCENARIO = os.environ.get("FENTON_SCENARIO", "default")
+sys.path.insert(0, str(ROOT / "plugins" / "action"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from check_inputs import roles  # noqa: E402
+
+
+def run(*words, timeout=120, **options):
+    """Run a command on the control node and return the finished process; text in, text out, no terminal."""
+    options.setdefault("stdin", subprocess.DEVNULL) if "input" not in options else None
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout, **options)
+
+
+def inventory():
+    """Return what Ansible itself makes of the scenario's inventory."""
+    sources = ["-i", ROOT / "molecule" / SCENARIO / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
+    done = run("ansible-inventory", *sources, "--list", "--export", cwd=ROOT, env={**os.environ, "FENTON_SCENARIO": SCENARIO})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@dataclass
+class Server:
+    """One server of the scenario."""
+
+    name: str
+    variables: dict
+
+    @property
+    def address(self):
+        return self.variables["ansible_host"]
+
+    @property
+    def container(self):
+        return self.variables["container"]
+
+    @property
+    def artifacts(self):
+        return WORK / "artifacts" / SCENARIO / self.name
+
+    @property
+    def connection(self):
+        """What the run handed out."""
+        file = self.artifacts / "connection.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    @property
+    def port(self):
+        return int(self.connection.get("ssh_port", 22))
+
+    @property
+    def user(self):
+        return self.connection.get("ssh_user", "root")
+
+    def docker(self, *words, **options):
+        """Run a command in the container, past ssh: for looking, and for breaking things."""
+        return run("docker", "exec", self.container, *words, **options)
+
+    def ssh_options(self, user=None, port=None):
+        """Return the words after ``ssh`` that log in from the control node: generated key, pinned host key, no sharing."""
+        return [
+            *("-F", "none", "-o", "BatchMode=yes", "-o", "ControlPath=none", "-o", "ConnectTimeout=10"),
+            *("-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={WORK}/known_hosts.{SCENARIO}"),
+            *("-o", f"HostKeyAlias={self.name}", "-i", str(WORK / "id_ed25519"), "-o", f"Port={port or self.port}"),
+            *("-o", f"User={user or self.user}"),
+        ]
+
+    def ssh(self, *command, user=None, port=None, options=(), **rest):
+        """Log in and run a command."""
+        return run("ssh", *self.ssh_options(user, port), *options, self.address, *command, **rest)
+
+    def playbook(self, *words, **rest):
+        """Run the scenario's converge.yml again, with more words."""
+        sources = ["-i", ROOT / "molecule" / SCENARIO / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
+        file = ROOT / "molecule" / SCENARIO / "converge.yml"
+        environment = {**os.environ, "FENTON_SCENARIO": SCENARIO, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **rest.pop("env", {})}
+        return run("ansible-playbook", *sources, file, "-l", self.name, *words, cwd=ROOT, env=environment, timeout=600, **rest)
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Collect ``test_<role>.py`` only where the scenario applies that role; other files always."""
+    name = collection_path.stem.removeprefix("test_")
+    if not collection_path.name.startswith("test_") or not (ROOT / "roles" / name).is_dir():
+        return None
+    groups = [group for group in inventory_groups() if group != "_meta"]
+    return name not in roles([ROOT / "molecule" / SCENARIO / "converge.yml"], "fenton", groups)
+
+
+_inventory = {}
+
+
+def inventory_groups():
+    """Return the groups that have hosts in the scenario's inventory."""
+    _inventory.update(_inventory or inventory())
+    return [name for name, group in _inventory.items() if name == "all" or group.get("hosts") or group.get("children")]
+
+
+@pytest.fixture(scope="session")
+def servers():
+    """All servers of the scenario, by name."""
+    return {name: Server(name, variables) for name, variables in inventory()["_meta"]["hostvars"].items()}
+
+
+@pytest.fixture(scope="session")
+def server(servers):
+    """The server of a scenario that has one, or its first."""
+    return next(iter(servers.values()))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show the journal of the server when a test fails."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed and "server" in item.funcargs:
+        journal = item.funcargs["server"].docker("journalctl", "-n", "40", "--no-pager", "-p", "notice")
+        report.sections.append(("journal of the server", journal.stdout))

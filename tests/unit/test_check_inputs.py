@@ -1,0 +1,58 @@
+"""What check_inputs makes of playbooks, specs and names."""
+
+import check_inputs
+import pytest
+
+
+@pytest.fixture
+def playbook(tmp_path):
+    (tmp_path / "other.yml").write_text("- hosts: nvidia\n  roles: [driver]\n")
+    site = tmp_path / "site.yml"
+    site.write_text(
+        "- import_playbook: other.yml\n- hosts: servers\n  roles:\n    - {role: base, tags: base}\n    - ssh\n"
+        "- hosts: workbenches:!hpc\n  roles: [{role: jupyter}, {role: base}]\n"
+        "- hosts: all\n  vars: {secret: !vault abc}\n"
+    )
+    return site
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        (["servers"], ["base", "ssh"]),
+        (["servers", "workbenches"], ["base", "ssh", "jupyter"]),
+        (["servers", "workbenches", "hpc", "nvidia"], ["driver", "base", "ssh"]),
+        ([], []),
+    ],
+)
+def test_roles_are_read_from_the_composition(playbook, groups, expected):
+    assert check_inputs.roles([playbook], "fenton", groups) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "taken"),
+    [("all", True), ("fenton", True), ("a,b", True), ("b:&c", False), ("a:!b", True), ("!a", False), (["x", "a"], True), ("x", False)],
+)
+def test_host_patterns(pattern, taken):
+    assert check_inputs.matches(pattern, "fenton", ["a"]) is taken
+
+
+SPECS = {"jupyter": {"main": {"jupyter_port": {}}, "kernel": {"jupyter_kernel": {}}}, "ssh": {"main": {"ssh_port": {}}}}
+
+
+def test_a_typo_is_named_with_what_was_meant():
+    assert "did you mean jupyter_port?" in check_inputs.unknown(["jupyter_prot"], SPECS)["jupyter_prot"]
+    assert "did you mean ssh_port?" in check_inputs.unknown(["sssh_port"], SPECS)["sssh_port"]
+    assert "README" in check_inputs.unknown(["ssh_colour_of_the_door"], SPECS)["ssh_colour_of_the_door"]
+
+
+def test_known_names_and_those_of_others_pass():
+    names = ["jupyter_port", "jupyter_kernel", "ansible_ssh_port", "vault_jupyter_x", "my_own", "__ssh_x"]
+    assert check_inputs.unknown(names, SPECS) == {}
+
+
+def test_the_line_that_sets_a_variable_is_found(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "ssh.yml").write_text("# note\nssh_port: 70000\nssh_portal: 1\n")
+    assert check_inputs.place("ssh_port", [tmp_path]).endswith("all/ssh.yml line 2")
+    assert check_inputs.place("ssh_user", [tmp_path, tmp_path / "missing.yml"]) == ""

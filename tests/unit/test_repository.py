@@ -1,0 +1,176 @@
+"""The repository's own rules."""
+
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(path):
+    file = ROOT / path
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.exists() else {}
+
+
+def tracked(*patterns):
+    """Return the files that git tracks or would track."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def tasks_of(node):
+    """Yield every task of a parsed task file or playbook, those in blocks too."""
+    for item in node if isinstance(node, list) else []:
+        if not isinstance(item, dict):
+            continue
+        yield item
+        for key in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+            yield from tasks_of(item.get(key))
+
+
+def task_files():
+    return [file for file in tracked("roles", "molecule", "site.yml", "preflight.yml") if file.suffix == ".yml"]
+
+
+def plain(file):
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda loader, suffix, node: getattr(node, "value", None))
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=Loader)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    "place",
+    [
+        "roles/{}/README.md", "roles/{}/defaults/main.yml", "roles/{}/meta/argument_specs.yml", "roles/{}/tasks/main.yml",
+        "roles/{}/tasks/guard.yml", "roles/{}/tasks/verify.yml", "molecule/{}/molecule.yml", "tests/acceptance/test_{}.py",
+    ],
+)  # fmt: skip
+def test_a_role_touches_all_its_places(role, place):
+    assert (ROOT / place.format(role)).exists()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_main_begins_with_the_guard_and_ends_with_verify(role):
+    tasks = load(f"roles/{role}/tasks/main.yml")
+    assert tasks[0].get("ansible.builtin.import_tasks") == "guard.yml"
+    assert tasks[-1].get("ansible.builtin.import_tasks") == "verify.yml"
+    assert tasks[-1].get("tags") == ["never", "verify"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_spec_is_the_defaults_and_what_is_required(role):
+    options = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
+    required = {name for name, option in options.items() if option.get("required")}
+    assert set(options) - required == set(load(f"roles/{role}/defaults/main.yml"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_variables_begin_with_the_name_of_their_role(role):
+    for name in load(f"roles/{role}/defaults/main.yml"):
+        assert name.startswith(f"{role}_")
+    for file in (ROOT / "roles" / role / "vars").glob("*.yml"):
+        for name in plain(file) or {}:
+            assert name.startswith(f"__{role}_"), file
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_reads_no_other_roles_variables(role):
+    own = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+    known = {name for entry in own.values() for name in entry.get("options") or {}}
+    foreign = {
+        name: other
+        for other in ROLES
+        if other != role
+        for name in load(f"roles/{other}/defaults/main.yml")
+        if name not in known
+    }
+    for file in (ROOT / "roles" / role).rglob("*"):
+        if file.suffix in (".yml", ".j2") and file.is_file():
+            words = set(re.findall(r"\b[a-z]\w+\b", file.read_text(encoding="utf-8")))
+            # An entry point is called with its own role's variables; these stand as keys under `vars:`.
+            passed = set(re.findall(r"^\s+(\w+):", file.read_text(encoding="utf-8"), re.M))
+            assert not words & set(foreign) - passed, file
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_download_is_a_seam(role):
+    defaults = load(f"roles/{role}/defaults/main.yml")
+    for name in defaults:
+        if name.endswith("_url"):
+            stem = name.removesuffix("_url")
+            assert {f"{stem}_version", f"{stem}_checksum"} <= set(defaults)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_site_lists_a_role_once_with_its_tag(role):
+    entries = [entry for play in load("site.yml") for entry in play.get("roles") or [] if entry["role"] == role]
+    assert entries == [{"role": role, "tags": role}]
+
+
+def test_a_readme_opens_with_the_promise_and_says_what_it_changes():
+    for role in ROLES:
+        lines = [line for line in (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8").splitlines() if line]
+        assert lines[0] == f"# {role}"
+        assert re.match(r"[A-Z].*[.:]", lines[1]), f"{role}: the promise"
+        assert next(line for line in lines if line.startswith("## ")) == "## Changes from the distribution's defaults"
+
+
+def test_the_generated_tables_are_current():
+    done = subprocess.run([ROOT / "scripts/docs", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, f"run `make docs`; stale: {done.stdout}"
+
+
+@pytest.mark.parametrize("file", task_files(), ids=lambda file: str(file.relative_to(ROOT)))
+def test_modes_are_quoted_and_errors_are_not_ignored(file):
+    for task in tasks_of(plain(file)):
+        assert "ignore_errors" not in task, task
+        for arguments in task.values():
+            if isinstance(arguments, dict) and "mode" in arguments:
+                assert isinstance(arguments["mode"], str), task
+
+
+def test_nothing_secret_and_nothing_of_one_machine_is_in_the_tree():
+    forbidden = re.compile(
+        r"BEGIN (RSA |EC |OPENSSH |ENCRYPTED )?PRIVATE KEY-----\n[A-Za-z0-9+/]|files\.python" r"hosted|pypi\.o" r"rg|deb\.debian\.o" r"rg"
+        r"|security\.debian\.o" r"rg|registry\.npm" r"js|/wo" r"rk/"
+    )  # fmt: skip
+    for file in tracked("."):
+        try:
+            text = file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        assert not forbidden.search(text), f"{file}: {forbidden.search(text)[0]}"
+
+
+def test_the_lock_satisfies_requirements_yml():
+    import ansible_collections
+
+    for wanted in load("requirements.yml")["collections"]:
+        manifest = Path(ansible_collections.__path__[0], *wanted["name"].split("."), "MANIFEST.json")
+        version = yaml.safe_load(manifest.read_text(encoding="utf-8"))["collection_info"]["version"]
+        assert version in SpecifierSet(wanted["version"]), wanted["name"]
+
+
+def test_the_environment_is_the_lock():
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for name in ("ansible-lint", "molecule", "pytest-testinfra", "libpass"):
+        assert f"{name}=={metadata.version(name)} " in lock
+
+
+def test_every_make_target_is_a_script():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^([a-z-]+):.*## ", makefile, re.M):
+        if target not in ("help", "role"):
+            assert (ROOT / "scripts" / target).exists(), target
