@@ -31,7 +31,7 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(
             argument_spec={"connection": {"type": "dict", "default": {}}, "files": {"type": "dict", "default": {}}}
         )
-        base = Path(str(self._templar.template((task_vars or {}).get("artifacts_dir") or ROOT / "artifacts")))
+        base = Path(str(self._templar.template((task_vars or {}).get("artifacts_dir") or str(ROOT / "artifacts"))))
         directory = base / task_vars["inventory_hostname"]
         wanted = {}
         for name, text in args["files"].items():

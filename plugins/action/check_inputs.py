@@ -118,6 +118,22 @@ def unknown(names, specs):
     return said
 
 
+def bad_ports(name, value):
+    """Yield a sentence for each port in *value* that is none; ports are what is called ``port`` or ``…_port``.
+
+    :arg name: how the value is called, down from its variable.
+    :arg value: number, text, list or dictionary.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from bad_ports(f"{name}.{key}", inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from bad_ports(f"{name}[{number}]", inner)
+    elif re.search(r"(^|[._])port$", name) and re.fullmatch(r"-?\d+", str(value)) and not 1 <= int(value) <= 65535:
+        yield f"{name}: {value} is not a port (1 to 65535)"
+
+
 class ActionModule(ActionBase):
     """Validate on the control node; nothing is run on the host."""
 
@@ -139,10 +155,9 @@ class ActionModule(ActionBase):
         for role in applied:
             problems += self._check(role, specs.get(role, {}).get("main", {}), task_vars)
         if problems:
-            raise AnsibleActionFail(
-                f"{host}: nothing was changed, the input is wrong.\n" + "\n".join(f"- {text}" for text in problems)
-            )
-        return {"changed": False, "roles": applied}
+            raise AnsibleActionFail(f"{host}: nothing was changed, the input is wrong.\n" + "\n".join(f"- {text}" for text in problems))
+        fetching = [role for role in applied if (ROOT / "roles" / role / "tasks/fetch.yml").exists()]
+        return {"changed": False, "roles": applied, "fetching": fetching}
 
     def _with_place(self, name, text):
         where = place(name, self._places)
@@ -175,4 +190,5 @@ class ActionModule(ActionBase):
             for message in result.error_messages:
                 text = remove_values(message.rstrip("."), result._no_log_values)
                 problems.append(self._with_place(name, text if name in text else f"{name}: {text}"))
+            problems += [self._with_place(name, text) for text in bad_ports(name, value)]
         return problems

@@ -19,12 +19,13 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(
             argument_spec={
-                "that": {"type": "list", "elements": "raw", "required": True},
+                "that": {"type": "raw", "required": True},  # as a list it would split a condition at its commas
                 "seen": {"type": "raw"},
                 "cure": {"type": "str", "required": True},
             }
         )
-        broken = [str(condition) for condition in args["that"] if not self._templar.evaluate_conditional(condition)]
+        conditions = args["that"] if isinstance(args["that"], list) else [args["that"]]
+        broken = [str(condition) for condition in conditions if not self._templar.evaluate_conditional(condition)]
         verdict = {"name": self._task.get_name(), "holds": not broken, "broken": broken, "cure": args["cure"].strip()}
         if broken and args["seen"] is not None:
             verdict["seen"] = args["seen"]

@@ -1,7 +1,9 @@
-"""Find the user and the port by which the control node gets into a host. Options and examples: plugins/modules/way_in.py."""
+"""Find the user and the port by which the control node gets in. Options and examples: plugins/modules/way_in.py."""
 
+import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible import context
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
@@ -9,9 +11,10 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import load_extra_vars
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_USERS = ("root", "ubuntu", "debian", "admin")
 INSIDE, ROOT = "fenton-is-inside", "fenton-is-root"
-PROBE = f"echo {INSIDE}; if [ \"$(id -u)\" = 0 ] || sudo -n true; then echo {ROOT}; fi"
+PROBE = f'echo {INSIDE}; if [ "$(id -u)" = 0 ] || sudo -n true; then echo {ROOT}; fi'
 
 # What ssh says, by what it means. The first that fits counts.
 MEANINGS = (
@@ -82,7 +85,7 @@ def search(connection, users, ports, root=True):
     """Try logins until one fits.
 
     :arg connection: as for ``log_in``.
-    :arg users: names in the order to try; one whom the server itself names ("Please login as the user …") is tried next.
+    :arg users: names in the order to try; one whom the server itself names ("Please login as …") is next.
     :arg ports: ports in the order to try; the next one only while none answered.
     :arg root: whether a login that can become root without a password is wanted; else the first login does.
     :returns: tuple of the Attempt to use, or None, and the list of all Attempts.
@@ -99,9 +102,7 @@ def search(connection, users, ports, root=True):
             tried.append(attempt)
             if attempt.outcome == "root" or (attempt.outcome == "inside" and not root):
                 return attempt, tried
-            if attempt.outcome in FINAL:
-                break
-            if attempt.outcome in SILENT:
+            if attempt.outcome in (*FINAL, *SILENT):
                 break
             hint = re.search(r'[Pp]lease log ?in as the user "?([a-z_][\w.-]*)', attempt.said)
             if hint:
@@ -125,21 +126,29 @@ def sentence(host, address, tried, key=""):
     line = f"of {host} in the inventory"
     if all(attempt.outcome in SILENT for attempt in tried):
         ports = " and ".join(f"port {attempt.port} ({attempt.outcome})" for attempt in tried)
-        return f"{host}: nothing answers ssh at {address}, {ports}; check that the server runs, or change ansible_host or ansible_port {line}"
+        return (
+            f"{host}: nothing answers ssh at {address}, {ports}; "
+            f"check that the server runs, or change ansible_host or ansible_port {line}"
+        )
     if last.outcome == "name":
         return f"{host}: the name {address} does not resolve; change ansible_host {line} to the server's address"
     if last.outcome == "jump":
-        return f"{host}: the jump host on the way to {where} does not let through ({last_line(last.said)}); try `ssh` to the jump host itself"
+        return (
+            f"{host}: the jump host on the way to {where} does not let through ({last_line(last.said)}); "
+            "try `ssh` to the jump host itself"
+        )
     if last.outcome == "changed":
-        forget = re.search(r'ssh-keygen .*-R \S+', last.said)
-        command = forget[0].strip() if forget else f"ssh-keygen -R {address if last.port == 22 else f'[{address}]:{last.port}'}"
+        forget = re.search(r"ssh-keygen .*-R \S+", last.said)
+        name = address if last.port == 22 else f"'[{address}]:{last.port}'"
+        command = forget[0].strip() if forget else f"ssh-keygen -R {name}"
         return (
             f"{host}: {where} shows another host key than before, so it may be another machine; "
             f"if the server was installed anew, run `{command}` and repeat"
         )
     if last.outcome == "unknown":
         return (
-            f"{host}: the host key of {where} is not known here; run `ssh -p {last.port} {last.user}@{address} true` once, "
+            f"{host}: the host key of {where} is not known here; "
+            f"run `ssh -p {last.port} {last.user}@{address} true` once, "
             "compare the fingerprint with the one your hoster shows, and repeat"
         )
     if last.outcome == "algorithms":
@@ -149,14 +158,17 @@ def sentence(host, address, tried, key=""):
         )
     if last.outcome == "dropped":
         return (
-            f"{host}: {where} hangs up before the login ({last_line(last.said)}); after failed logins servers refuse an address "
-            "for some minutes, so wait ten minutes and repeat"
+            f"{host}: {where} hangs up before the login ({last_line(last.said)}); "
+            "after failed logins servers refuse an address for some minutes, so wait ten minutes and repeat"
         )
     key = f" with the key {key}" if key else " with the keys of ssh-agent and ~/.ssh"
     names = ", ".join(unique(attempt.user for attempt in tried if attempt.outcome not in SILENT))
     if any(attempt.outcome == "no shell" for attempt in tried):
         odd = next(attempt for attempt in tried if attempt.outcome == "no shell")
-        return f"{host}: {odd.user} logs in at {where}, but no command runs there ({last_line(odd.said)}); change ansible_user {line}"
+        return (
+            f"{host}: {odd.user} logs in at {where}, but no command runs there ({last_line(odd.said)}); "
+            f"change ansible_user {line}"
+        )
     if any(attempt.outcome == "inside" for attempt in tried):
         inside = next(attempt for attempt in tried if attempt.outcome == "inside")
         return (
@@ -169,6 +181,18 @@ def sentence(host, address, tried, key=""):
             f"set ansible_user and ansible_ssh_private_key_file {line} to a user and a key that may"
         )
     return f"{host}: no login at {where} as {names}{key}: {last_line(last.said)}"
+
+
+def last_port(artifacts, host):
+    """Return the port that the last run left behind in ``connection.json``; None where there is no such file.
+
+    :arg artifacts: directory that the action ``artifact`` writes to.
+    :arg host: name in the inventory.
+    """
+    try:
+        return int(json.loads((Path(artifacts) / host / "connection.json").read_text(encoding="utf-8"))["ssh_port"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class ActionModule(ActionBase):
@@ -194,15 +218,23 @@ class ActionModule(ActionBase):
         users, ports = args["users"], args["ports"]
         if not args["prove"]:
             # What outranks set_fact cannot be overruled later, so it is the only candidate.
-            pinned = {**{name: 1 for name in ("ansible_ssh_user", "ansible_ssh_port") if name in task_vars}, **load_extra_vars(self._loader)}
+            pinned = {"ansible_ssh_user", "ansible_ssh_port"} & set(task_vars) | set(load_extra_vars(self._loader))
             users = unique([given_user, *users, *SHIPPED_USERS])
-            ports = unique([given_port, *ports, 22])
-            if {"ansible_user", "ansible_ssh_user"} & set(pinned):
+            artifacts = self._templar.template(task_vars.get("artifacts_dir") or str(REPOSITORY / "artifacts"))
+            ports = unique([given_port, last_port(artifacts, task_vars["inventory_hostname"]), *ports, 22])
+            if {"ansible_user", "ansible_ssh_user"} & pinned:
                 users = [given_user]
-            if {"ansible_port", "ansible_ssh_port"} & set(pinned):
+            if {"ansible_port", "ansible_ssh_port"} & pinned:
                 ports = [given_port]
         if not users or not ports:
             raise AnsibleActionFail("way_in: users and ports must not be empty with prove: true")
+
+        odd = [port for port in ports if not 1 <= port <= 65535]
+        if odd:
+            raise AnsibleActionFail(
+                f"{task_vars['inventory_hostname']}: {odd[0]} is not a port; "
+                "write a number from 1 to 65535 for ssh_port (or ansible_port) in the inventory"
+            )
 
         options = "-o BatchMode=yes " if not (connection.get_option("password") or self._play_context.password) else ""
         if args["prove"]:
@@ -211,8 +243,9 @@ class ActionModule(ActionBase):
         connection.set_option("timeout", args["timeout"])
         connection.set_option("reconnection_retries", 0)
 
-        sudo_password = context.CLIARGS.get("become_ask_pass") or context.CLIARGS.get("become_password_file")
-        sudo_password = sudo_password or any(f"ansible_{name}" in task_vars for name in ("become_password", "become_pass", "sudo_pass"))
+        sudo_password = any(context.CLIARGS.get(name) for name in ("become_ask_pass", "become_password_file")) or any(
+            f"ansible_{name}" in task_vars for name in ("become_password", "become_pass", "sudo_pass")
+        )
         host, address = task_vars["inventory_hostname"], connection.get_option("host")
         found, tried = search(connection, users, ports, root=not sudo_password)
         if not found or (args["prove"] and found.outcome == "inside" and not sudo_password):

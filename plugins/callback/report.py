@@ -56,9 +56,9 @@ class CallbackModule(CallbackBase):
         entry = self.roles.setdefault(self.role, {"seconds": 0.0, "tasks": 0, "on_host": 0, "calls": 0, "changed": 0})
         entry["tasks"] += 1
 
-    v2_playbook_on_handler_task_start = v2_playbook_on_cleanup_task_start = lambda self, task: (
+    def v2_playbook_on_handler_task_start(self, task):
+        """Open the account of the handler's role."""
         self.v2_playbook_on_task_start(task, False)
-    )
 
     def _count(self, result, failed=False):
         task, data = result._task, result._result

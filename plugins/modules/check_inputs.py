@@ -24,4 +24,9 @@ roles:
   type: list
   elements: str
   returned: success
+fetching:
+  description: Those of them that have something to fetch before the first change.
+  type: list
+  elements: str
+  returned: success
 """

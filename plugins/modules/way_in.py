@@ -5,14 +5,17 @@ DOCUMENTATION = r"""
 module: way_in
 short_description: Find the user and the port by which the control node gets into a host
 description:
-  - A fresh server lets in root, or the image's own user, on port 22. After the first run root is out and the port may have
-    moved. This finds what holds now, by real logins with the host's own connection settings, before anything else is done.
-  - The user and the port that the inventory gives come first, then O(users) and O(ports), then what images ship with. The
-    first login that can also become root is taken; where the first one can, that is the only attempt, and its shared
-    connection serves the rest of the run.
-  - It changes nothing, also in check mode. Give what it returns to C(ansible.builtin.set_fact), which alone may overrule the
-    inventory.
-  - A host that is not reached over ssh (C(connection) local, docker …) is left alone; RV(user) and RV(port) are then absent.
+  - A fresh server lets in root, or the image's own user, on port 22. After the first run root is out and the port may
+    have moved. This finds what holds now, by real logins with the host's own connection settings.
+  - The user and the port that the inventory gives come first, then O(users) and O(ports), then what images ship with.
+    The first login that can also become root is taken; where the first one can, that is the only attempt, and its
+    shared connection serves the rest of the run.
+  - The port that the last run handed out (C(connection.json) of M(artifact)) comes before O(ports), so that a port can be
+    changed in the inventory alone.
+  - It changes nothing, also in check mode. Give what it returns to C(ansible.builtin.set_fact), which alone may
+    overrule the inventory.
+  - A host that is not reached over ssh (C(connection) local, docker …) is left alone; RV(user) and RV(port) are then
+    absent.
 options:
   users:
     description: Users to try after the inventory's, in this order.
@@ -26,7 +29,8 @@ options:
     default: []
   prove:
     description:
-      - Try exactly O(users) on O(ports) by a new connection that is not shared, and fail if none of them logs in and becomes root.
+      - Try exactly O(users) on O(ports) by a new connection that is not shared, and fail if none of them logs in and
+        becomes root.
     type: bool
     default: false
   timeout:

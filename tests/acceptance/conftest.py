@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".work"
 SCENARIO = os.environ.get("FENTON_SCENARIO", "default")
+# The scenario "default" is the whole site.
+PLAYBOOK = next(file for file in (ROOT / "molecule" / SCENARIO / "converge.yml", ROOT / "site.yml") if file.exists())
 sys.path.insert(0, str(ROOT / "plugins" / "action"))
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -83,20 +85,27 @@ class Server:
         return run("ssh", *self.ssh_options(user, port), *options, self.address, *command, **rest)
 
     def playbook(self, *words, **rest):
-        """Run the scenario's converge.yml again, with more words."""
+        """Run the scenario's playbook again, with more words."""
         sources = ["-i", ROOT / "molecule" / SCENARIO / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
-        file = ROOT / "molecule" / SCENARIO / "converge.yml"
         environment = {**os.environ, "FENTON_SCENARIO": SCENARIO, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **rest.pop("env", {})}
-        return run("ansible-playbook", *sources, file, "-l", self.name, *words, cwd=ROOT, env=environment, timeout=600, **rest)
+        return run("ansible-playbook", *sources, PLAYBOOK, "-l", self.name, *words, cwd=ROOT, env=environment, timeout=600, **rest)
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Collect ``test_<role>.py`` only where the scenario applies that role; other files always."""
-    name = collection_path.stem.removeprefix("test_")
-    if not collection_path.name.startswith("test_") or not (ROOT / "roles" / name).is_dir():
+    """Choose the test files that fit the scenario.
+
+    ``test_<role>.py`` where the scenario applies the role; a scenario named for a claim has a file of that name, which
+    belongs to it alone; other files everywhere else.
+    """
+    if not collection_path.name.startswith("test_"):
         return None
-    groups = [group for group in inventory_groups() if group != "_meta"]
-    return name not in roles([ROOT / "molecule" / SCENARIO / "converge.yml"], "fenton", groups)
+    name = collection_path.stem.removeprefix("test_")
+    claims = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {path.name for path in ROOT.glob("roles/*")}
+    if SCENARIO in claims - {"default"} or name in claims:
+        return name != SCENARIO
+    if not (ROOT / "roles" / name).is_dir():
+        return None
+    return name not in roles([PLAYBOOK], "fenton", inventory_groups())
 
 
 _inventory = {}
@@ -116,7 +125,7 @@ def servers():
 
 @pytest.fixture(scope="session")
 def server(servers):
-    """The server of a scenario that has one, or its first."""
+    """Return the server of a scenario that has one, or its first."""
     return next(iter(servers.values()))
 
 

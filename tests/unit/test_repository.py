@@ -89,13 +89,7 @@ def test_variables_begin_with_the_name_of_their_role(role):
 def test_a_role_reads_no_other_roles_variables(role):
     own = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
     known = {name for entry in own.values() for name in entry.get("options") or {}}
-    foreign = {
-        name: other
-        for other in ROLES
-        if other != role
-        for name in load(f"roles/{other}/defaults/main.yml")
-        if name not in known
-    }
+    foreign = {name: other for other in ROLES if other != role for name in load(f"roles/{other}/defaults/main.yml") if name not in known}
     for file in (ROOT / "roles" / role).rglob("*"):
         if file.suffix in (".yml", ".j2") and file.is_file():
             words = set(re.findall(r"\b[a-z]\w+\b", file.read_text(encoding="utf-8")))

@@ -1,0 +1,106 @@
+"""What the modules for conda share: running a program, writing a file whole, taking back loose permissions."""
+
+import os
+import re
+import stat
+import subprocess
+import tempfile
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+
+
+class Failed(Exception):
+    """Something went wrong; the text is the sentence for the person who runs the play."""
+
+
+def environment(**more):
+    """Return the variables a child gets: a plain system, the system's certificate authorities, and *more*.
+
+    Nothing of the caller's Python or conda gets through, since that would change which files are found.
+    """
+    kept = {name: value for name, value in os.environ.items() if not re.match(r"(CONDA|PYTHON|PIP|MAMBA|VIRTUAL_ENV|CI$)", name)}
+    kept.update(PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8", UV_SYSTEM_CERTS="1")
+    kept.setdefault("HOME", "/root")
+    if os.path.exists(CERTIFICATES):
+        kept.update(PIP_CERT=CERTIFICATES, CONDA_SSL_VERIFY=CERTIFICATES)
+    kept.update(more)
+    return kept
+
+
+def run(words, what, cwd="/", **more):
+    """Run a program to its end and return what it printed.
+
+    :arg words: the command, a list.
+    :arg what: what was to be done, as it reads in "… failed".
+    :arg more: variables for its environment.
+    :raises Failed: when it exits with another status than 0, with the last lines it said.
+    """
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=environment(**more),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        umask=0o022,
+    )
+    if done.returncode:
+        said = [line for line in (done.stderr.strip() or done.stdout.strip()).splitlines() if line.strip()]
+        command = " ".join(map(str, words[:6]))
+        raise Failed("%s failed: `%s` ended with status %d and said: %s" % (what, command, done.returncode, "\n".join(said[-15:])))
+    return done.stdout
+
+
+def read(path):
+    """Return the text of a file, or an empty text where there is none."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def write(path, text, mode=0o644):
+    """Replace the file at *path* by *text*, whole or not at all; directories above it are made (0755)."""
+    folder = os.path.dirname(path)
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for folder in reversed(missing):
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)
+    handle, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".fenton-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(part, mode)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def tighten(folder):
+    """Let nobody but the owner write below *folder*, and let root own it when root asks; packages bring modes of their own.
+
+    :returns: how many files had to be changed.
+    """
+    changed = 0
+    root = os.geteuid() == 0
+    for base, folders, files in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
+        for path in [base] + [os.path.join(base, name) for name in files + links]:
+            found = os.lstat(path)
+            if root and (found.st_uid or found.st_gid):
+                os.lchown(path, 0, 0)
+                changed += 1
+            if not stat.S_ISLNK(found.st_mode):
+                # Readable by all, as far as the owner may; writable by the owner only.
+                mode = stat.S_IMODE(found.st_mode)
+                wanted = (mode | 0o444 | (0o111 if mode & 0o100 else 0)) & ~0o022
+                if mode != wanted:
+                    os.chmod(path, wanted)
+                    changed += 1
+    return changed

@@ -1,0 +1,241 @@
+#!/usr/bin/python
+"""Install the conda distribution a server has, from one pinned installer."""
+
+DOCUMENTATION = r"""
+module: conda_base
+short_description: Install or update a conda distribution from one pinned installer
+description:
+  - With O(state=fetched) only the installer is brought to the host and compared with its sum; nothing else is touched, and nothing
+    stays behind when the download is cut short or wrong. It is not fetched where the wanted one is installed already.
+  - With O(state=present) it is run in batch mode, with C(-u) where the prefix exists, until it has once run to its end; then the
+    files are put in place, and uv beside it.
+  - "What was installed is remembered in C(conda-meta/fenton.installer) of the prefix, written only after success."
+options:
+  state:
+    description: Whether only to fetch the installer or to install.
+    choices: [fetched, present]
+    default: present
+    type: str
+  prefix:
+    description: Where the distribution lives. The directory must not exist before the first installation.
+    type: path
+    required: true
+  url:
+    description: Where the installer comes from; C(file://) for one that lies on the host.
+    type: str
+    required: true
+  sha256:
+    description: Its sum, 64 hexadecimal digits.
+    type: str
+    required: true
+  cache:
+    description: Directory for the installer until it has been run.
+    type: path
+    required: true
+  files:
+    description: Text of files by path, which must be there after the installation.
+    type: dict
+    default: {}
+  uv:
+    description: Directory for uv, which the module C(conda_environment) uses.
+    type: path
+  uv_requirements:
+    description: Text of a requirements file that names uv with its hashes.
+    type: str
+author: Fenton
+"""
+
+EXAMPLES = r"""
+- name: install | Install the distribution
+  conda_base:
+    prefix: /opt/conda
+    url: file:///srv/mirror/Miniforge3-26.7.2-0-Linux-x86_64.sh
+    sha256: 281b0ac7d550802efc81af633225a5e6116d29ae72f3ab4eae7168c3931a4c05
+    cache: /var/cache/fenton
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.conda import CERTIFICATES, Failed, read, run, tighten, write
+from ansible.module_utils.urls import open_url
+
+ADVICE = "give the right pair as anaconda_url and anaconda_checksum in group_vars/all/anaconda.yml"
+
+
+def digest(path):
+    """Return the sha256 of the file at *path*, or an empty text where there is none."""
+    if not os.path.isfile(path):
+        return ""
+    total = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            total.update(block)
+    return total.hexdigest()
+
+
+def marker(prefix):
+    """Return the path of the file that says which installer has run to its end."""
+    return os.path.join(prefix, "conda-meta", "fenton.installer")
+
+
+def installed(prefix, sha256):
+    """Tell whether the installer with that sum has run to its end in *prefix* and conda is still there."""
+    return (
+        read(marker(prefix)).split(" ")[0] == sha256
+        and os.path.exists(os.path.join(prefix, "conda-meta", "history"))
+        and os.access(os.path.join(prefix, "bin", "conda"), os.X_OK)
+    )
+
+
+def installer(cache, url):
+    """Return the path of the installer in the cache; its name must end in .sh, else it refuses to run."""
+    name = os.path.basename(url.split("?")[0]) or "installer"
+    return os.path.join(cache, name if name.endswith(".sh") else name + ".sh")
+
+
+def fetch(url, sha256, cache):
+    """Bring the installer into the cache.
+
+    :returns: True when it was fetched, False when it lay there already.
+    :raises Failed: when it cannot be had whole or has another sum; then nothing is left behind.
+    """
+    target = installer(cache, url)
+    if digest(target) == sha256:
+        return False
+    made = not os.path.isdir(cache)
+    os.makedirs(cache, mode=0o755, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=cache, prefix=".part-")
+    try:
+        try:
+            with os.fdopen(handle, "wb") as file, open_url(url, timeout=60, follow_redirects="all", http_agent="fenton") as answer:
+                expected = answer.headers.get("Content-Length")
+                shutil.copyfileobj(answer, file, 1 << 20)
+        except Exception as error:  # of urllib's, of ssl's, of the file system's: the sentence is the same
+            text = "anaconda_url: the installer cannot be had from %s (%s); mend the line or the connection, or %s"
+            raise Failed(text % (url, error, ADVICE)) from error
+        size = os.path.getsize(part)
+        if expected and int(expected) != size:
+            raise Failed(
+                "anaconda_url: the download of %s was cut short, %d of %s bytes came; run again, or %s" % (url, size, expected, ADVICE)
+            )
+        got = digest(part)
+        if got != sha256:
+            text = "anaconda_checksum: the installer from %s has sha256 %s (%d bytes), wanted is %s; %s"
+            raise Failed(text % (url, got, size, sha256, ADVICE))
+        os.chmod(part, 0o644)
+        os.replace(part, target)
+    except BaseException:
+        if os.path.exists(part):
+            os.unlink(part)
+        if made:
+            os.rmdir(cache)
+        raise
+    return True
+
+
+def install(prefix, url, sha256, cache):
+    """Run the installer to its end and remember that it did.
+
+    :raises Failed: when it cannot be fetched or fails.
+    """
+    fetch(url, sha256, cache)
+    program = installer(cache, url)
+    # The frozen mark would stop the installer's own conda too.
+    for path in (marker(prefix), os.path.join(prefix, "conda-meta", "frozen")):
+        if os.path.exists(path):
+            os.unlink(path)
+    words = ["sh", program, "-b", "-p", prefix] + (["-u"] if os.path.exists(prefix) else [])
+    run(words, "the installation of conda in %s" % prefix, CONDA_PROTECT_FROZEN_ENVS="0")
+    run([os.path.join(prefix, "bin", "conda"), "--version"], "the first start of conda in %s" % prefix)
+    tighten(prefix)
+    write(marker(prefix), "%s  %s\n" % (sha256, os.path.basename(program)))
+
+
+def forget(cache, url):
+    """Remove the installer, and the cache when it is empty: a gigabyte for Anaconda, and the marker tells what is installed."""
+    path = installer(cache, url)
+    if os.path.exists(path):
+        os.unlink(path)
+    if os.path.isdir(cache) and not os.listdir(cache):
+        os.rmdir(cache)
+
+
+def has_uv(folder, requirements):
+    """Tell whether uv as *requirements* pin it is in *folder*."""
+    wanted = hashlib.sha256(requirements.encode()).hexdigest()
+    return read(os.path.join(folder, "requirements.sha256")).strip() == wanted and os.access(os.path.join(folder, "bin", "uv"), os.X_OK)
+
+
+def install_uv(prefix, folder, requirements):
+    """Put uv into *folder* with the pip that every distribution brings; made aside, so it is there whole or not at all."""
+    aside = folder + ".new"
+    shutil.rmtree(aside, ignore_errors=True)
+    os.makedirs(aside, mode=0o755)
+    lock = os.path.join(aside, "requirements.txt")
+    write(lock, requirements)
+    words = [os.path.join(prefix, "bin", "python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    words += ["--no-cache-dir", "--require-hashes", "--target", aside, "--requirement", lock]
+    more = {"PIP_CERT": CERTIFICATES} if os.path.exists(CERTIFICATES) else {}
+    run(words, "the installation of uv", PIP_ROOT_USER_ACTION="ignore", **more)
+    run([os.path.join(aside, "bin", "uv"), "--version"], "the first start of uv")
+    write(os.path.join(aside, "requirements.sha256"), hashlib.sha256(requirements.encode()).hexdigest() + "\n")
+    tighten(aside)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.rename(aside, folder)
+
+
+def main():
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["fetched", "present"], "default": "present"},
+            "prefix": {"type": "path", "required": True},
+            "url": {"type": "str", "required": True},
+            "sha256": {"type": "str", "required": True},
+            "cache": {"type": "path", "required": True},
+            "files": {"type": "dict", "default": {}},
+            "uv": {"type": "path"},
+            "uv_requirements": {"type": "str"},
+        },
+        required_together=[["uv", "uv_requirements"]],
+        supports_check_mode=True,
+    )
+    given = module.params
+    prefix, source = given["prefix"], (given["url"], given["sha256"].lower(), given["cache"])
+    os.umask(0o022)
+    there = installed(prefix, source[1])
+    try:
+        if given["state"] == "fetched":
+            stale = not there and digest(installer(source[2], source[0])) != source[1]
+            if stale and not module.check_mode:
+                fetch(*source)
+            module.exit_json(changed=stale, installed=there)
+        before = read(marker(prefix)).strip() or ("unfinished" if os.path.exists(prefix) else "nothing")
+        diff = []
+        if not there:
+            after = "%s  %s" % (source[1], os.path.basename(installer(source[2], source[0])))
+            diff.append({"before_header": prefix, "after_header": prefix, "before": before + "\n", "after": after + "\n"})
+            if not module.check_mode:
+                install(prefix, *source)
+        for path, text in given["files"].items():
+            if read(path) != text:
+                diff.append({"before_header": path, "after_header": path, "before": read(path), "after": text})
+                if not module.check_mode:
+                    write(path, text)
+        if given["uv"] and not has_uv(given["uv"], given["uv_requirements"]):
+            diff.append({"before_header": given["uv"], "after_header": given["uv"], "before": "", "after": "uv\n"})
+            if not module.check_mode:
+                install_uv(prefix, given["uv"], given["uv_requirements"])
+        if not module.check_mode:
+            forget(source[2], source[0])
+    except Failed as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(diff), diff=diff, installed=there)
+
+
+if __name__ == "__main__":
+    main()

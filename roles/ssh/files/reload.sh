@@ -1,0 +1,9 @@
+# Let sshd read its configuration; sessions go on. Under ssh.socket systemd holds the port, and a generator has read it.
+if systemctl is-active --quiet ssh.socket; then
+  systemctl daemon-reload
+  systemctl stop ssh.service
+  systemctl restart ssh.socket
+else
+  systemctl reload-or-restart ssh.service
+fi
+sleep 0.5

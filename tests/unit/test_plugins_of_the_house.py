@@ -1,0 +1,113 @@
+"""observe, promise, artifact and report as plays use them: on the control node, with a local connection."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import observe
+import people
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def play(tmp_path):
+    """Return a function that runs tasks on localhost and returns the process and the report."""
+
+    def run(tasks, *words, **environment):
+        playbook, report = tmp_path / "play.yml", tmp_path / "report.json"
+        play = {"hosts": "localhost", "gather_facts": False, "vars": {"artifacts_dir": str(tmp_path / "artifacts")}, "tasks": tasks}
+        playbook.write_text(json.dumps([play]))
+        env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "FENTON_REPORT": str(report), **environment}
+        done = subprocess.run(
+            ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=python3", playbook, *words],
+            capture_output=True, text=True, env=env, timeout=120,
+        )  # fmt: skip
+        return done, json.loads(report.read_text())
+
+    return run
+
+
+def test_observe_returns_what_each_command_said_and_never_fails():
+    assert observe.look(["sh", "-c", "echo out; echo err >&2; exit 3"], 5) == {
+        "rc": 3, "stdout": "out", "stderr": "err", "lines": ["out"],
+    }  # fmt: skip
+    assert observe.look("echo a; echo b", 5)["lines"] == ["a", "b"]
+    assert observe.look(["/no/such/program"], 5)["rc"] == 127
+    assert observe.look(["sleep", "5"], 0.2)["rc"] == 124
+
+
+def test_observe_reads_files_and_takes_missing_ones_as_empty(tmp_path):
+    (tmp_path / "there").write_text("text\n")
+    assert observe.read(tmp_path / "there") == "text\n"
+    assert observe.read(tmp_path / "missing") == ""
+
+
+def test_a_broken_promise_fails_and_says_the_cure(play):
+    task = {"name": "verify | Two is one", "promise": {"that": ["1 == 1", "2 == 1"], "seen": "two", "cure": "Count again"}}
+    done, report = play([task])
+    assert done.returncode == 2
+    assert "This promise does not hold: verify | Two is one. Count again" in done.stdout
+    assert report["promises"][0]["broken"] == ["2 == 1"]
+    assert report["failures"]
+
+
+def test_the_doctor_goes_on_after_a_broken_promise(play):
+    tasks = [
+        {"name": "Broken", "promise": {"that": "false", "seen": {"x": 1}, "cure": "Mend it"}},
+        {"name": "Whole", "promise": {"that": ["true"], "cure": "Nothing"}},
+    ]
+    done, report = play(tasks, FENTON_DOCTOR="1")
+    assert done.returncode == 0, done.stdout
+    assert [(promise["name"], promise["holds"]) for promise in report["promises"]] == [("Broken", False), ("Whole", True)]
+    assert report["promises"][0]["seen"] == {"x": 1}
+
+
+def test_artifacts_are_private_merged_and_left_alone_when_right(play, tmp_path):
+    tasks = [
+        {"artifact": {"connection": {"a": 1}, "files": {"ca.pem": "text"}}},
+        {"artifact": {"connection": {"b": 2}}},
+    ]
+    _, first = play(tasks)
+    _, second = play(tasks)
+    directory = tmp_path / "artifacts" / "localhost"
+    assert json.loads((directory / "connection.json").read_text()) == {"a": 1, "b": 2}
+    assert (directory / "ca.pem").read_text() == "text\n"
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert directory.parent.stat().st_mode & 0o777 == 0o700
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in directory.iterdir())
+    assert first["hosts"]["localhost"]["changed"] == 2
+    assert second["hosts"]["localhost"]["changed"] == 0
+
+
+def test_artifacts_are_not_written_in_check_mode_nor_outside_their_directory(play, tmp_path):
+    done, report = play([{"artifact": {"files": {"x": "y"}}}], "--check")
+    assert done.returncode == 0
+    assert report["hosts"]["localhost"]["changed"] == 1
+    assert not (tmp_path / "artifacts").exists()
+    done, _ = play([{"artifact": {"files": {"../x": "y"}}}])
+    assert done.returncode == 2
+    assert "must be a plain file name" in done.stdout
+
+
+def test_the_report_counts_what_touches_the_host(play):
+    tasks = [
+        {"ansible.builtin.command": "true", "changed_when": False},
+        {"ansible.builtin.command": "echo {{ item }}", "loop": [1, 2, 3]},
+        {"ansible.builtin.command": "false", "when": False},
+        {"ansible.builtin.debug": {"msg": "stays here"}},
+    ]
+    _, report = play(tasks)
+    assert report["roles"]["play"] | {"seconds": 0} == {"seconds": 0, "tasks": 4, "on_host": 2, "calls": 4, "changed": 1}
+
+
+def test_the_report_hides_what_no_log_hides(play):
+    _, report = play([{"name": "x", "ansible.builtin.fail": {"msg": "geheim"}, "no_log": True}])
+    assert "geheim" not in json.dumps(report)
+
+
+def test_present_leaves_out_those_who_are_to_go():
+    people_list = [{"name": "ada"}, {"name": "tom", "state": "absent"}, {"name": "eve", "state": "present"}]
+    assert [person["name"] for person in people.present(people_list)] == ["ada", "eve"]
