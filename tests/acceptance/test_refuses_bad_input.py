@@ -19,7 +19,10 @@ CASES = {
         {"base_administrators": [{"name": "ada", "keys": ["ssh-ed25519 AAAAnonsense"]}]},
         "key 1 of ada is not a public ssh key",
     ),
-    "a user name that Linux refuses": ({"base_administrators": [{**ADA, "name": "Ada Lovelace"}]}, 'Linux refuses the name "Ada Lovelace"'),
+    "a user name that Linux refuses": (
+        {"base_administrators": [{**ADA, "name": "Ada Lovelace"}]},
+        '"Ada Lovelace" is a name that Linux refuses',
+    ),
     "a time zone that does not exist": ({"base_timezone": "Europe/Atlantis"}, 'no time zone "Europe/Atlantis"'),
     "an ssh port out of range": ({"ssh_port": 70000}, "ssh_port: 70000"),
     "a notebook port out of range": ({"jupyter_users": [{"name": "ada", "port": 99999}]}, "99999"),
@@ -43,12 +46,12 @@ CASES = {
 }  # fmt: skip
 
 # What a login and Ansible's own look leave behind, and what the running system writes by itself.
-NOISE = r"-path /srv -o -path /tmp -o -path /var/log -o -path /var/lib/systemd -o -path /var/cache/ldconfig -o -path /var/lib/private -o -path /var/tmp"
+NOISE = " -o ".join(f"-path {path}" for path in ("/srv", "/tmp", "/var/tmp", "/var/log", "/var/lib/systemd", "/var/lib/private"))
 
 
 def state(server):
     """Return what a run could have changed: files with their change times, packages, accounts, listening ports."""
-    files = f"find / -xdev \\( {NOISE} \\) -prune -o \\( -type f -o -type l -o -type d \\) -printf '%p %s %m %C@\\n' | sort"
+    files = f"find / -xdev \\( {NOISE} \\) -prune -o \\( -type d -printf '%p %m\\n' -o -printf '%p %s %m %C@\\n' \\) | sort"
     return [
         server.docker("sh", "-c", words).stdout.splitlines()
         for words in (files, "dpkg-query -W", "cat /etc/passwd /etc/shadow", "ss -Hltun | awk '{print $1, $5}' | sort")

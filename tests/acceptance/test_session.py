@@ -63,18 +63,19 @@ def test_a_terminal_program_may_drive_the_session(server):
     assert "%exit" in shown
 
 
-def test_a_changed_list_of_windows_leaves_what_runs_alone(server):
-    before = server.docker("pgrep", "-u", USER, "-o", "tmux").stdout
+def test_changed_lists_leave_what_runs_alone(server):
+    before = server.docker("pgrep", "-u", USER, "-x", "tmux: server").stdout
     more = [*server.variables["session_windows"], {"name": "load", "command": "while :; do cat /proc/loadavg; sleep 9; done"}]
-    done = server.playbook("--tags", "session", "-e", json.dumps({"session_windows": more}))
+    done = server.playbook("--tags", "session", "-e", json.dumps({"session_windows": more, "session_users": [USER]}))
     assert done.returncode == 0, done.stdout
+    assert server.docker("pgrep", "-u", "tom").stdout == ""
     for _ in range(30):
         if "load" in windows(server):
             break
         time.sleep(0.1)
     assert windows(server).count("load") == 1
     assert windows(server).count("notebook") == 1
-    assert server.docker("pgrep", "-u", USER, "-o", "tmux").stdout == before
+    assert server.docker("pgrep", "-u", USER, "-x", "tmux: server").stdout == before
     assert server.playbook("--tags", "session").returncode == 0
     tmux(server, "kill-window", "-t", "=main:load")
 
@@ -105,7 +106,7 @@ def test_the_banner_says_that_a_reboot_is_due(server):
 
 def test_a_driver_that_hangs_does_not_hold_up_the_login(server):
     fake = "#!/bin/sh\necho 'NVIDIA X, 7, 100, 8192, 41'\nexec sleep 60\n"
-    server.docker("sh", "-c", f"printf \"{fake}\" >/usr/local/bin/nvidia-smi; chmod +x /usr/local/bin/nvidia-smi")
+    server.docker("sh", "-c", f'printf "{fake}" >/usr/local/bin/nvidia-smi; chmod +x /usr/local/bin/nvidia-smi')
     try:
         started = time.monotonic()
         shown = login(server, ["exit\n"])

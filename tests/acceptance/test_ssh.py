@@ -177,16 +177,17 @@ def test_no_way_back_is_left_armed(server):
     assert "fenton-ssh-put-back" not in server.docker("systemctl", "list-timers", "--all").stdout
 
 
+@pytest.fixture
+def sockets():
+    """Return an environment with shared connections of its own; a socket's path must be short."""
+    directory = Path(f"/tmp/fenton-cp-{os.getpid()}")
+    yield {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory)}
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 @pytest.mark.skipif(os.environ.get("FENTON_SCENARIO") != "ssh", reason="a whole playbook each; once is enough")
 class TestAnotherPort:
     """One run moves the port, the next finds it, a third moves it back; no shared connection helps them."""
-
-    @pytest.fixture(scope="class")
-    def sockets(self):
-        # A socket's path must be short, so not below pytest's own directory.
-        directory = Path(f"/tmp/fenton-cp-{os.getpid()}")
-        yield {"ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory)}
-        shutil.rmtree(directory, ignore_errors=True)
 
     def cut(self, server, sockets):
         """End the shared connections, so that the next run must find its way anew."""

@@ -2,17 +2,21 @@
 
 import base64
 import importlib.util
-import json
 import os
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+OTHERS = [("Ubuntu", "22.04"), ("Ubuntu", "25.10"), ("Debian", "11.9"), ("Fedora", "44")]
+RELEASES = [("Debian", "12.15"), ("Debian", "13.7"), ("Ubuntu", "24.04"), ("Ubuntu", "26.04")]
 
 
 def plugin(kind, name):
@@ -77,7 +81,9 @@ def test_names_that_linux_takes(name):
     assert base.unix_user_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "Ada", "1st", "-a", "a b", "x" * 33, "ada;rm", "ada.l", "root", "www-data", "sudo", None, 7, "ü", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "Ada", "1st", "-a", "a b", "x" * 33, "ada;rm", "ada.l", "root", "www-data", "sudo", None, 7, "ü", "a\n"]
+)
 def test_names_that_are_refused(name):
     assert not base.unix_user_name(name)
 
@@ -107,3 +113,87 @@ def test_networks_and_ports():
     assert base.port(1)
     assert base.port(65535)
     assert not any(base.port(value) for value in [0, 65536, "22", True, None, 2.0])
+
+
+def play(tmp_path, distribution, version, tasks, files=(), **variables):
+    """Run tasks of role base against facts of a release, on this machine and without touching it."""
+    facts = {
+        "ansible_distribution": distribution, "ansible_distribution_version": version,
+        "ansible_distribution_major_version": version.split(".")[0], "ansible_virtualization_type": "kvm", "ansible_nodename": "fenton",
+    }  # fmt: skip
+    (tmp_path / "library").mkdir(exist_ok=True)
+    (tmp_path / "library" / "release.py").write_text(
+        "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\n"
+        f"AnsibleModule({{}}, supports_check_mode=True).exit_json(ansible_facts={facts!r})\n"
+    )
+    host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+    (tmp_path / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"fenton": host}}}), encoding="utf-8")
+    head = {"hosts": "fenton", "gather_facts": False, "vars_files": list(files)}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{**head, "tasks": [{"release": {}}, *tasks]}]), encoding="utf-8")
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    command = ["ansible-playbook", "-i", tmp_path / "inventory.yml", tmp_path / "play.yml"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=60)
+
+
+def guard(tmp_path, distribution, version, key):
+    tasks = [{"ansible.builtin.include_role": {"name": "base", "tasks_from": "guard"}}]
+    people = [{"name": "ada", "keys": [key]}]
+    return play(tmp_path, distribution, version, tasks, base_administrators=people)
+
+
+@pytest.mark.parametrize(("distribution", "version"), RELEASES)
+def test_the_supported_releases_pass_the_guard(tmp_path, keys, distribution, version):
+    done = guard(tmp_path, distribution, version, keys["ed255190"])
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("distribution", "version"), OTHERS)
+def test_another_release_is_refused_with_the_supported_ones_named(tmp_path, keys, distribution, version):
+    done = guard(tmp_path, distribution, version, keys["ed255190"])
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert f"fenton runs {distribution} {version}, which is not supported" in said
+    assert "install Debian 12, Debian 13, Ubuntu 24.04 or Ubuntu 26.04" in said
+
+
+def render(tmp_path, distribution, version, **variables):
+    """Return the role's files, rendered by Ansible itself for a release."""
+    template = {"src": str(ROOT / "roles/base/templates/{{ item }}.j2"), "dest": f"{tmp_path}/{{{{ item }}}}"}
+    ports = {"base_port_service": "web", "base_port": [8443, 443], "base_port_sources": ["10.0.0.0/8", "2001:db8::/32"]}
+    tasks = [
+        {
+            "ansible.builtin.template": template,
+            "loop": ["52fenton-updates", "95-administrators", "needrestart.conf", "port.nft"],
+            "vars": {**ports, **variables},
+        }
+    ]
+    files = [str(ROOT / "roles/base" / name) for name in ("defaults/main.yml", "vars/main.yml", f"vars/{distribution}.yml")]
+    done = play(tmp_path, distribution, version, tasks, files)
+    assert done.returncode == 0, done.stdout
+    return tmp_path
+
+
+PEOPLE = {"base_administrators": [{"name": "ada"}, {"name": "tom", "sudo": "password"}, {"name": "eve", "state": "absent"}]}
+
+
+@pytest.mark.parametrize(("distribution", "version"), RELEASES[1:3])
+def test_the_files_are_read_by_their_programs(tmp_path, distribution, version):
+    files = render(tmp_path, distribution, version, **PEOPLE)
+    updates = subprocess.run(["apt-config", "-c", files / "52fenton-updates", "dump"], capture_output=True, text=True)
+    origins = [line for line in updates.stdout.splitlines() if line.startswith("Unattended-Upgrade::Origins-Pattern:: ")]
+    assert origins
+    assert all(f"origin={distribution}" in line and "ecurity" in line for line in origins)
+    assert 'Unattended-Upgrade::Automatic-Reboot "false";' in updates.stdout
+    assert subprocess.run(["perl", "-c", files / "needrestart.conf"], capture_output=True).returncode == 0
+    rules = (files / "95-administrators").read_text().splitlines()[1:]
+    assert rules == ["ada ALL=(ALL:ALL) NOPASSWD: ALL", "tom ALL=(ALL:ALL) ALL"]
+    if shutil.which("visudo"):
+        assert subprocess.run(["visudo", "-c", "-f", files / "95-administrators"], capture_output=True).returncode == 0
+    ports = (files / "port.nft").read_text()
+    assert 'ip saddr 10.0.0.0/8 tcp dport { 443, 8443 } accept comment "web"' in ports
+    assert 'ip6 saddr 2001:db8::/32 tcp dport { 443, 8443 } accept comment "web"' in ports
+
+
+def test_distributions_differ_in_data_of_the_same_names():
+    names = [set(yaml.safe_load((ROOT / f"roles/base/vars/{name}.yml").read_text())) for name in ("Debian", "Ubuntu")]
+    assert names[0] == names[1]
