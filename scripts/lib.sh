@@ -2,8 +2,7 @@
 # What every script here shares: where the repository is, its virtual environment, how it speaks.
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
-CACHE=${FENTON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/fenton}
-export ROOT VENV CACHE
+export ROOT VENV
 PATH=$VENV/bin:$PATH
 export PATH
 cd "$ROOT" || exit 1

@@ -127,15 +127,13 @@ def sentence(host, address, tried, key=""):
     if all(attempt.outcome in SILENT for attempt in tried):
         ports = " and ".join(f"port {attempt.port} ({attempt.outcome})" for attempt in tried)
         return (
-            f"{host}: nothing answers ssh at {address}, {ports}; "
-            f"check that the server runs, or change ansible_host or ansible_port {line}"
+            f"{host}: nothing answers ssh at {address}, {ports}; check that the server runs, or change ansible_host or ansible_port {line}"
         )
     if last.outcome == "name":
         return f"{host}: the name {address} does not resolve; change ansible_host {line} to the server's address"
     if last.outcome == "jump":
         return (
-            f"{host}: the jump host on the way to {where} does not let through ({last_line(last.said)}); "
-            "try `ssh` to the jump host itself"
+            f"{host}: the jump host on the way to {where} does not let through ({last_line(last.said)}); try `ssh` to the jump host itself"
         )
     if last.outcome == "changed":
         forget = re.search(r"ssh-keygen .*-R \S+", last.said)
@@ -165,10 +163,7 @@ def sentence(host, address, tried, key=""):
     names = ", ".join(unique(attempt.user for attempt in tried if attempt.outcome not in SILENT))
     if any(attempt.outcome == "no shell" for attempt in tried):
         odd = next(attempt for attempt in tried if attempt.outcome == "no shell")
-        return (
-            f"{host}: {odd.user} logs in at {where}, but no command runs there ({last_line(odd.said)}); "
-            f"change ansible_user {line}"
-        )
+        return f"{host}: {odd.user} logs in at {where}, but no command runs there ({last_line(odd.said)}); change ansible_user {line}"
     if any(attempt.outcome == "inside" for attempt in tried):
         inside = next(attempt for attempt in tried if attempt.outcome == "inside")
         return (
@@ -183,16 +178,17 @@ def sentence(host, address, tried, key=""):
     return f"{host}: no login at {where} as {names}{key}: {last_line(last.said)}"
 
 
-def last_port(artifacts, host):
-    """Return the port that the last run left behind in ``connection.json``; None where there is no such file.
+def last_way(artifacts, host):
+    """Return user and port that the last run left behind in ``connection.json``; None for what is not there.
 
     :arg artifacts: directory that the action ``artifact`` writes to.
     :arg host: name in the inventory.
     """
     try:
-        return int(json.loads((Path(artifacts) / host / "connection.json").read_text(encoding="utf-8"))["ssh_port"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        known = json.loads((Path(artifacts) / host / "connection.json").read_text(encoding="utf-8"))
+        return known.get("ssh_user"), int(known["ssh_port"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, None
 
 
 class ActionModule(ActionBase):
@@ -219,9 +215,10 @@ class ActionModule(ActionBase):
         if not args["prove"]:
             # What outranks set_fact cannot be overruled later, so it is the only candidate.
             pinned = {"ansible_ssh_user", "ansible_ssh_port"} & set(task_vars) | set(load_extra_vars(self._loader))
-            users = unique([given_user, *users, *SHIPPED_USERS])
             artifacts = self._templar.template(task_vars.get("artifacts_dir") or str(REPOSITORY / "artifacts"))
-            ports = unique([given_port, last_port(artifacts, task_vars["inventory_hostname"]), *ports, 22])
+            last_user, last_port = last_way(artifacts, task_vars["inventory_hostname"])
+            users = unique([given_user, *users, last_user, *SHIPPED_USERS])
+            ports = unique([given_port, last_port, *ports, 22])
             if {"ansible_user", "ansible_ssh_user"} & pinned:
                 users = [given_user]
             if {"ansible_port", "ansible_ssh_port"} & pinned:

@@ -91,21 +91,24 @@ class Server:
         return run("ansible-playbook", *sources, PLAYBOOK, "-l", self.name, *words, cwd=ROOT, env=environment, timeout=600, **rest)
 
 
-def pytest_ignore_collect(collection_path, config):
-    """Choose the test files that fit the scenario.
+def fits(name):
+    """Tell whether ``test_<name>.py`` fits the scenario.
 
-    ``test_<role>.py`` where the scenario applies the role; a scenario named for a claim has a file of that name, which
-    belongs to it alone; other files everywhere else.
+    A file named for a role fits where the scenario applies that role; a scenario named for a claim has a file of its name,
+    which belongs to it alone; other files fit everywhere else.
     """
-    if not collection_path.name.startswith("test_"):
-        return None
-    name = collection_path.stem.removeprefix("test_")
     claims = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {path.name for path in ROOT.glob("roles/*")}
     if SCENARIO in claims - {"default"} or name in claims:
-        return name != SCENARIO
-    if not (ROOT / "roles" / name).is_dir():
-        return None
-    return name not in roles([PLAYBOOK], "fenton", inventory_groups())
+        return name == SCENARIO
+    return not (ROOT / "roles" / name).is_dir() or name in roles([PLAYBOOK], "fenton", inventory_groups())
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the files that do not fit. (Files that are named on the command line are collected before anybody is asked.)"""
+    files = {item.path.stem for item in items}
+    left_out = {file for file in files if not fits(file.removeprefix("test_"))}
+    config.hook.pytest_deselected(items=[item for item in items if item.path.stem in left_out])
+    items[:] = [item for item in items if item.path.stem not in left_out]
 
 
 _inventory = {}
@@ -134,6 +137,6 @@ def pytest_runtest_makereport(item, call):
     """Show the journal of the server when a test fails."""
     outcome = yield
     report = outcome.get_result()
-    if report.when == "call" and report.failed and "server" in item.funcargs:
+    if report.when == "call" and report.failed and "container" in getattr(item.funcargs.get("server"), "variables", {}):
         journal = item.funcargs["server"].docker("journalctl", "-n", "40", "--no-pager", "-p", "notice")
         report.sections.append(("journal of the server", journal.stdout))

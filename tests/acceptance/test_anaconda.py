@@ -72,7 +72,7 @@ def grace(server):
 
 
 def version(server, tool):
-    return server.docker(f"{SMALL}/bin/python", "-c", f"import importlib.metadata as m; print(m.version(\"{tool}\"))").stdout.strip()
+    return server.docker(f"{SMALL}/bin/python", "-c", f'import importlib.metadata as m; print(m.version("{tool}"))').stdout.strip()
 
 
 def birth(server):
@@ -84,7 +84,7 @@ def birth(server):
 
 
 def test_conda_is_there_after_a_login(grace):
-    done = grace("conda --version && conda activate science && python -c \"import numpy, sys; print(sys.prefix)\"")
+    done = grace('conda --version && conda activate science && python -c "import numpy, sys; print(sys.prefix)"')
     assert re.fullmatch(rf"conda \d+\.\d+\.\d+\n{PREFIX}/envs/science\n", done.stdout), done
 
 
@@ -114,7 +114,7 @@ def test_nobody_can_plant_files_for_others(grace, path):
 
 
 def test_the_shared_environment_needs_no_compiling(grace):
-    done = grace(f"{PREFIX}/envs/science/bin/python -v -c \"import sklearn\" 2>&1 | grep -c \"could not create\"")
+    done = grace(f'{PREFIX}/envs/science/bin/python -v -c "import sklearn" 2>&1 | grep -c "could not create"')
     assert done.stdout == "0\n"
 
 

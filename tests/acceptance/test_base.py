@@ -1,6 +1,7 @@
 """A server that is named, timed, patched and firewalled, seen from outside."""
 
 import json
+import os
 import re
 import socket
 from pathlib import Path
@@ -12,8 +13,15 @@ ADA = {"name": "ada", "keys": [KEY]}
 SSH_RULE = "/etc/fenton/firewall.d/ssh.nft"
 
 
+@pytest.fixture(scope="session")
+def alone():
+    """Skip, in scenarios of other roles, what needs the ports and people of this role's own scenario."""
+    if os.environ.get("FENTON_SCENARIO") != "base":
+        pytest.skip("shown in the scenario base")
+
+
 @pytest.fixture
-def once(server, request):
+def once(alone, server, request):
     """Skip after the reboot what breaks things and needs runs to mend them."""
     mark = f"/var/tmp/tested-{request.node.name}"
     if server.docker("test", "-e", mark).returncode == 0:
@@ -31,7 +39,7 @@ def connects(address, port, timeout=2):
 
 
 @pytest.fixture(scope="module")
-def listeners(server):
+def listeners(alone, server):
     """Listen on ports: two opened for all, one for another network, one for ours, two for nobody."""
     ports = (8081, 8082, 8083, 8084, 8085, 8086)
     for port in ports:
@@ -54,7 +62,7 @@ def test_the_server_reaches_itself(server, listeners):
     assert server.docker("curl", "-sf", "-o", "/dev/null", f"http://{server.address}:8084/").returncode == 0
 
 
-def test_ipv6_is_filtered_too(server):
+def test_ipv6_is_filtered_too(alone, server):
     """The loaded rules in a network of their own, because the engine's networks have no IPv6."""
     script = """
       unshare --net sleep 60 & inner=$!; inside="nsenter --target $inner --net"
@@ -84,7 +92,7 @@ def test_ipv6_is_filtered_too(server):
     assert done.stdout.splitlines() == [*open_before, "after 8081", "after 8083"], done.stderr
 
 
-def test_the_firewall_leaves_other_tables_alone(server):
+def test_the_firewall_leaves_other_tables_alone(alone, server):
     mine = "table inet other { chain input { type filter hook input priority 5; }; }"
     try:
         assert server.docker("nft", mine).returncode == 0
@@ -98,7 +106,7 @@ def test_the_firewall_leaves_other_tables_alone(server):
     assert server.docker("getent", "hosts", server.name).returncode == 0
 
 
-def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(server):
+def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     before = server.docker("nft", "list", "table", "inet", "fenton").stdout
     server.docker("sh", "-c", "echo nonsense >/etc/fenton/firewall.d/broken.nft")
     try:
@@ -134,7 +142,7 @@ def test_keys_that_are_not_listed_go_and_a_declared_ssh_port_stays(server, once)
     server.docker("rm", SSH_RULE)  # the next run writes its own again
 
 
-def test_an_administrator_logs_in_and_is_root_by_sudo(server):
+def test_an_administrator_logs_in_and_is_root_by_sudo(alone, server):
     done = server.ssh("sudo -n id -u; id -nG", user="ada")
     assert done.stdout.split("\n")[0] == "0", done.stderr
     assert {"sudo", "adm", "systemd-journal"} <= set(done.stdout.split())
@@ -165,7 +173,7 @@ def test_a_removed_administrator_is_out(server, once):
     assert server.docker("test", "-L", "/home/tom/.ssh").returncode == 1
 
 
-def test_bad_input_is_refused_in_sentences_and_changes_nothing(server):
+def test_bad_input_is_refused_in_sentences_and_changes_nothing(alone, server):
     wrong = {
         "base_administrators": [
             {"name": "ada", "keys": [KEY, " ".join([KEY.split()[0], KEY.split()[1][:-20]])]},
@@ -193,7 +201,7 @@ def test_bad_input_is_refused_in_sentences_and_changes_nothing(server):
     assert server.docker("sh", "-c", snapshot).stdout == before
 
 
-def test_a_server_without_a_key_that_opens_it_is_refused(server):
+def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     people = [{"name": "ada", "keys": []}, {**ADA, "name": "tom", "state": "absent"}]
     done = server.playbook("-e", json.dumps({"base_administrators": people}))
     assert done.returncode != 0
@@ -210,13 +218,13 @@ def test_security_updates_would_come_and_leave_the_driver_alone(server, once):
     assert all(name in re.search(r"Initial blacklist: (.*)", said)[1] for name in ("nvidia-", "libnvidia-", "libcuda", "jupyter"))
 
 
-def test_the_journal_keeps_its_bound(server):
+def test_the_journal_keeps_its_bound(alone, server):
     wanted = server.variables["base_journal_max"]
     said = server.docker("journalctl", "-b", "-o", "cat", "-t", "systemd-journald").stdout
     assert re.findall(r"max ([\d.]+[KMGT])", said)[-1].replace(".0", "") == wanted, said
 
 
-def test_time_zone_language_and_name(server):
+def test_time_zone_language_and_name(alone, server):
     assert server.ssh("date +%Z", user="ada").stdout.strip() in ("CET", "CEST")
     assert server.ssh("locale charmap", user="ada").stdout.strip() == "UTF-8"
     assert server.docker("getent", "hosts", "fenton").returncode == 0

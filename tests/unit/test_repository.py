@@ -67,6 +67,8 @@ def test_main_begins_with_the_guard_and_ends_with_verify(role):
     assert tasks[0].get("ansible.builtin.import_tasks") == "guard.yml"
     assert tasks[-1].get("ansible.builtin.import_tasks") == "verify.yml"
     assert tasks[-1].get("tags") == ["never", "verify"]
+    # Without this, `--tags ssh` would run the promises of ssh too.
+    assert tasks[-1].get("when") == "'verify' in ansible_run_tags"
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -14,9 +14,7 @@ spec.loader.exec_module(way_in)
 DENIED = "Failed to connect to the host via ssh: ada@192.0.2.1: Permission denied (publickey)."
 REFUSED = "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.1 port 2222: Connection refused"
 TIMED_OUT = "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.1 port 2222: Connection timed out"
-UNKNOWN = (
-    "No ED25519 host key is known for 192.0.2.1 and you have requested strict checking.\nHost key verification failed."
-)
+UNKNOWN = "No ED25519 host key is known for 192.0.2.1 and you have requested strict checking.\nHost key verification failed."
 CHANGED = (
     "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nOffending ED25519 key in /home/ada/.ssh/known_hosts:3\n"
     '  remove with:\n  ssh-keygen -f "/home/ada/.ssh/known_hosts" -R "192.0.2.1"\nHost key verification failed.'
@@ -142,9 +140,9 @@ def test_what_ssh_says_is_understood(said, expected):
 
 
 def test_the_port_of_the_last_run_is_remembered(tmp_path):
-    assert way_in.last_port(tmp_path, "fenton") is None
+    assert way_in.last_way(tmp_path, "fenton") == (None, None)
     (tmp_path / "fenton").mkdir()
     (tmp_path / "fenton/connection.json").write_text('{"ssh_port": 2222}')
-    assert way_in.last_port(tmp_path, "fenton") == 2222
+    assert way_in.last_way(tmp_path, "fenton")[1] == 2222
     (tmp_path / "fenton/connection.json").write_text("cut off")
-    assert way_in.last_port(tmp_path, "fenton") is None
+    assert way_in.last_way(tmp_path, "fenton") == (None, None)
