@@ -10,8 +10,8 @@ description:
   - The user and the port that the inventory gives come first, then O(users) and O(ports), then what images ship with.
     The first login that can also become root is taken; where the first one can, that is the only attempt, and its
     shared connection serves the rest of the run.
-  - User and port that the last run handed out (C(connection.json) of M(artifact)) are candidates too: the port before
-    O(ports), so that it can be changed in the inventory alone; the user after O(users).
+  - User and port that the last run handed out (C(connection.json) of M(artifact)) are candidates too, the port before
+    O(ports), so that it can be changed in the inventory alone, the user after O(users).
   - It changes nothing, also in check mode. Give what it returns to C(ansible.builtin.set_fact), which alone may
     overrule the inventory.
   - A host that is not reached over ssh (C(connection) local, docker …) is left alone; RV(user) and RV(port) are then

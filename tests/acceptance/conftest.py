@@ -104,7 +104,10 @@ def fits(name):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the files that do not fit. (Files that are named on the command line are collected before anybody is asked.)"""
+    """Leave out the files that do not fit.
+
+    Not earlier: files that are named on the command line are collected before anybody is asked.
+    """
     files = {item.path.stem for item in items}
     left_out = {file for file in files if not fits(file.removeprefix("test_"))}
     config.hook.pytest_deselected(items=[item for item in items if item.path.stem in left_out])

@@ -155,10 +155,8 @@ def test_nothing_secret_and_nothing_of_one_machine_is_in_the_tree():
 
 
 def test_the_lock_satisfies_requirements_yml():
-    import ansible_collections
-
     for wanted in load("requirements.yml")["collections"]:
-        manifest = Path(ansible_collections.__path__[0], *wanted["name"].split("."), "MANIFEST.json")
+        manifest = Path(metadata.distribution("ansible").locate_file("ansible_collections"), *wanted["name"].split("."), "MANIFEST.json")
         version = yaml.safe_load(manifest.read_text(encoding="utf-8"))["collection_info"]["version"]
         assert version in SpecifierSet(wanted["version"]), wanted["name"]
 
@@ -174,3 +172,12 @@ def test_every_make_target_is_a_script():
     for target in re.findall(r"^([a-z-]+):.*## ", makefile, re.M):
         if target not in ("help", "role"):
             assert (ROOT / "scripts" / target).exists(), target
+
+
+@pytest.mark.parametrize("module", sorted((ROOT / "plugins/modules").glob("*.py")), ids=lambda module: module.stem)
+def test_a_modules_documentation_can_be_read(module):
+    text = module.read_text(encoding="utf-8")
+    documented = yaml.safe_load(re.search(r'DOCUMENTATION = r?"""(.*?)"""', text, re.S)[1])
+    assert documented["module"] == module.stem
+    assert documented["short_description"]
+    assert yaml.safe_load(re.search(r'EXAMPLES = r?"""(.*?)"""', text, re.S)[1])
