@@ -1,0 +1,82 @@
+"""write_files as a play uses it: on the control node, with a local connection."""
+
+import getpass
+import grp
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+
+
+@pytest.fixture
+def write():
+    """Return a function that runs the module and returns its result."""
+
+    def run(*files, check=False):
+        arguments = json.dumps({"files": [{**ME, **file} for file in files]}, default=str)
+        done = subprocess.run(
+            ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=python3"]
+            + ["-m", "write_files", "-a", arguments, "--diff", *(["--check"] if check else [])],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        )  # fmt: skip
+        return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+
+    return run
+
+
+def test_files_are_written_once_with_their_modes_and_parents(write, tmp_path):
+    files = [{"dest": tmp_path / "a/b/one", "content": "1\n", "mode": "0600"}, {"dest": tmp_path / "two", "content": "zwei ü\n"}]
+    first, second = write(*files), write(*files)
+    assert (first["changed"], second["changed"]) == (True, False)
+    assert (tmp_path / "a/b/one").read_text() == "1\n"
+    assert (tmp_path / "a/b/one").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "two").read_text() == "zwei ü\n"
+    assert (tmp_path / "two").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_hand_edit_of_text_or_mode_is_put_right(write, tmp_path):
+    file = {"dest": tmp_path / "one", "content": "right\n"}
+    write(file)
+    (tmp_path / "one").write_text("wrong\n")
+    result = write(file)
+    assert result["changed"]
+    assert (result["diff"][0]["before"], result["diff"][0]["after"]) == ("wrong\n", "right\n")
+    (tmp_path / "one").chmod(0o666)
+    result = write(file)
+    assert result["changed"]
+    assert result["written"] == []
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_is_replaced_not_followed(write, tmp_path):
+    (tmp_path / "target").write_text("theirs\n")
+    (tmp_path / "one").symlink_to(tmp_path / "target")
+    assert write({"dest": tmp_path / "one", "content": "ours\n"})["changed"]
+    assert (tmp_path / "target").read_text() == "theirs\n"
+    assert not (tmp_path / "one").is_symlink()
+
+
+def test_nothing_is_written_when_one_text_is_refused(write, tmp_path):
+    good = {"dest": tmp_path / "good", "content": "echo\n", "validate": "sh -n %s"}
+    bad = {"dest": tmp_path / "bad", "content": "if\n", "validate": "sh -n %s"}
+    result = write(good, bad)
+    assert result["failed"]
+    assert f"{tmp_path}/bad would not be valid, so nothing was written" in result["msg"]
+    assert not (tmp_path / "good").exists()
+
+
+def test_check_mode_says_what_it_would_write_and_needs_no_checker(write, tmp_path):
+    result = write({"dest": tmp_path / "new/one", "content": "x\n", "validate": "/no/checker %s"}, check=True)
+    assert result["changed"]
+    assert list(tmp_path.iterdir()) == []
+    write({"dest": tmp_path / "two", "content": "x\n"})
+    assert not write({"dest": tmp_path / "two", "content": "x\n"}, check=True)["changed"]
+    assert write({"dest": tmp_path / "two", "content": "x\n", "mode": "0600"}, check=True)["changed"]
+    assert (tmp_path / "two").stat().st_mode & 0o777 == 0o644
