@@ -111,9 +111,9 @@ def put(module, file, staged=None):
         os.makedirs(os.path.dirname(file["dest"]), mode=0o755, exist_ok=True)
         module.atomic_move(staged, file["dest"])
     wanted = {"path": file["dest"], **{key: file[key] for key in ("mode", "owner", "group")}}
-    # The other keys are what Ansible asks for beside these.
-    common = {**wanted, "secontext": [None, None, None], "selevel": None, "serole": None, "setype": None, "seuser": None, "attributes": None}
-    return module.set_fs_attributes_if_different(common, False)
+    # The rest is what Ansible asks for beside these.
+    wanted |= dict.fromkeys(("selevel", "serole", "setype", "seuser", "attributes"), None) | {"secontext": [None, None, None]}
+    return module.set_fs_attributes_if_different(wanted, False)
 
 
 def main():
