@@ -102,19 +102,24 @@ def unknown(names, specs):
     :arg specs: as from :func:`load_specs`.
     :returns: dict of name to sentence. A name is suspect when it begins with a role's name, or is nearly a known one.
     """
-    known = {option for entries in specs.values() for options in entries.values() for option in options}
+    known, meant = set(), {}
+    for role, entries in specs.items():
+        for options in entries.values():
+            known |= set(options)
+            for name, option in options.items():
+                # Somebody may look for a key of a list as a variable of its own.
+                meant.update({f"{role}_{key}": f"{key} in the entries of {name}" for key in option.get("options") or {}})
+    meant.update({name: name for name in known})
     said = {}
     for name in names:
         if name in known or name.startswith(("ansible_", "_", "vault_")):
             continue
         owner = next((role for role in specs if name.startswith(f"{role}_")), None)
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75 if owner else 0.9)
-        if owner and near:
-            said[name] = f"{name}: role {owner} has no such variable; did you mean {near[0]}?"
-        elif owner:
-            said[name] = f"{name}: role {owner} has no such variable; its variables are in roles/{owner}/README.md"
-        elif near:
-            said[name] = f"{name}: no role has such a variable; did you mean {near[0]}?"
+        near = difflib.get_close_matches(name, meant, n=1, cutoff=0.8 if owner else 0.9)
+        who = f"role {owner}" if owner else "no role"
+        if owner or near:
+            advice = f"did you mean {meant[near[0]]}?" if near else f"its variables are in roles/{owner}/README.md"
+            said[name] = f"{name}: {who} has {'no such' if owner else 'such a'} variable; {advice}"
     return said
 
 

@@ -46,6 +46,11 @@ def test_a_typo_is_named_with_what_was_meant():
     assert "README" in check_inputs.unknown(["ssh_colour_of_the_door"], SPECS)["ssh_colour_of_the_door"]
 
 
+def test_a_key_of_a_list_is_found_where_it_belongs():
+    specs = {"jupyter": {"main": {"jupyter_users": {"options": {"port": {}, "name": {}}}, "jupyter_root_dir": {}}}}
+    assert "did you mean port in the entries of jupyter_users?" in check_inputs.unknown(["jupyter_prot"], specs)["jupyter_prot"]
+
+
 def test_known_names_and_those_of_others_pass():
     names = ["jupyter_port", "jupyter_kernel", "ansible_ssh_port", "vault_jupyter_x", "my_own", "__ssh_x"]
     assert check_inputs.unknown(names, SPECS) == {}
