@@ -14,7 +14,10 @@ from ansible.utils.vars import load_extra_vars
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_USERS = ("root", "ubuntu", "debian", "admin")
 INSIDE, ROOT = "fenton-is-inside", "fenton-is-root"
-PROBE = f'echo {INSIDE}; if [ "$(id -u)" = 0 ] || sudo -n true; then echo {ROOT}; fi'
+RUST = "fenton-sudo-rs"
+PROBE = (
+    f'echo {INSIDE}; if [ "$(id -u)" = 0 ] || sudo -n true; then echo {ROOT}; elif sudo --version | grep -q sudo-rs; then echo {RUST}; fi'
+)
 
 # What ssh says, by what it means. The first that fits counts.
 MEANINGS = (
@@ -178,6 +181,24 @@ def sentence(host, address, tried, key=""):
     return f"{host}: no login at {where} as {names}{key}: {last_line(last.said)}"
 
 
+def stuck(host, found, become_exe):
+    """Say why a password for sudo would not help; an empty text where it would.
+
+    sudo-rs, the sudo of Ubuntu 25.10 and later, does not show Ansible's prompt, and the run would wait for it in vain
+    (ansible/ansible #85837).
+
+    :arg host: name in the inventory.
+    :arg found: the Attempt that got in.
+    :arg become_exe: what the inventory sets as ``ansible_become_exe``, if anything.
+    """
+    if found.outcome != "inside" or RUST not in found.said or become_exe:
+        return ""
+    return (
+        f"{host}: sudo there is sudo-rs, which does not take a password from Ansible; connect as root, let {found.user} use sudo "
+        f"without a password, or, where classic sudo is installed, set ansible_become_exe: sudo.ws for {host} in the inventory"
+    )
+
+
 def last_way(artifacts, host):
     """Return user and port that the last run left behind in ``connection.json``; None for what is not there.
 
@@ -247,6 +268,8 @@ class ActionModule(ActionBase):
         found, tried = search(connection, users, ports, root=not sudo_password)
         if not found or (args["prove"] and found.outcome == "inside" and not sudo_password):
             raise AnsibleActionFail(sentence(host, address, tried, connection.get_option("private_key_file")))
+        if sentence_of_sudo := stuck(host, found, task_vars.get("ansible_become_exe")):
+            raise AnsibleActionFail(sentence_of_sudo)
         result = {"changed": False, "user": found.user, "port": found.port, "attempts": len(tried)}
         wrong = [
             f"ansible_{name}: {now}"

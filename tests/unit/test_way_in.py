@@ -146,3 +146,13 @@ def test_the_port_of_the_last_run_is_remembered(tmp_path):
     assert way_in.last_way(tmp_path, "fenton")[1] == 2222
     (tmp_path / "fenton/connection.json").write_text("cut off")
     assert way_in.last_way(tmp_path, "fenton") == (None, None)
+
+
+def test_sudo_rs_is_noticed_before_ansible_waits_for_its_prompt():
+    server = Server({("ada", 22): f"{way_in.INSIDE}\n{way_in.RUST}\n"})
+    found, _ = way_in.search(server, ["ada"], [22], root=False)
+    assert "sudo there is sudo-rs" in way_in.stuck("fenton", found, None)
+    assert "ansible_become_exe: sudo.ws" in way_in.stuck("fenton", found, None)
+    assert way_in.stuck("fenton", found, "sudo.ws") == ""
+    classic, _ = way_in.search(Server({("ada", 22): way_in.INSIDE}), ["ada"], [22], root=False)
+    assert way_in.stuck("fenton", classic, None) == ""
