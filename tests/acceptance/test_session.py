@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import time
 
@@ -21,16 +22,24 @@ def windows(server):
 def login(server, typed, *words):
     """Log in on a terminal, type the pieces of *typed* as a person would, and return what the screen showed."""
     command = ["ssh", *server.ssh_options(USER), "-tt", server.address, *words]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        for piece in typed:
-            time.sleep(0.7)  # tmux takes what comes in one burst for pasted text, not for a key
-            process.stdin.write(piece.encode())
-            process.stdin.flush()
+    environment = {**os.environ, "TERM": "xterm-256color"}  # a job of a CI has none
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
+        # Nobody types before the screen shows something.
+        select.select([process.stdout], [], [], 20)
+        shown = os.read(process.stdout.fileno(), 65536)
         try:
-            return process.communicate(timeout=20)[0].decode("utf-8", "replace")
+            for piece in typed:
+                time.sleep(0.7)  # tmux takes what comes in one burst for pasted text, not for a key
+                process.stdin.write(piece.encode())
+                process.stdin.flush()
+            shown += process.communicate(timeout=20)[0]
+        except BrokenPipeError:
+            shown += process.stdout.read()
         except subprocess.TimeoutExpired:
             process.kill()
-            raise AssertionError(process.communicate()[0].decode("utf-8", "replace")) from None
+            shown += process.communicate()[0]
+            raise AssertionError(shown.decode("utf-8", "replace")) from None
+        return shown.decode("utf-8", "replace")
 
 
 def test_everyone_finds_a_session_with_a_window_on_the_journal(server):
