@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -142,26 +143,47 @@ def test_an_administrator_whom_the_new_configuration_shuts_out_has_everything_pu
     refused(server, sockets, {"ssh_port": 2222}, "sshd was put back as it was", "lets nobody in as ada")
 
 
-def test_a_run_that_is_cut_off_is_put_back_by_the_host_itself(server, foreign):
-    """The control node may die between change and proof."""
-    # What the timer runs, without the five minutes: the same script, after a run that got as far as writing the drop-in.
-    before = state(server)
-    save = acceptance.run(
+def save(patience):
+    """Do on the server what a run does just before it changes anything: save what is there, and start the timer."""
+    done = acceptance.run(
         *("ansible", "-i", ROOT / "molecule/ssh_refuses_lockout/inventory.yml", "-i", ROOT / "molecule/shared/containers"),
         *("fenton", "-m", "ansible.builtin.shell", "-a", "cmd={{ lookup('ansible.builtin.template', script) }}"),
         *("-e", f"script={ROOT}/roles/ssh/templates/save.sh.j2", "-e", f"@{ROOT}/roles/ssh/vars/main.yml"),
-        *("-e", f"role_path={ROOT}/roles/ssh"),
+        *("-e", f"role_path={ROOT}/roles/ssh", "-e", f"__ssh_patience={patience}"),
         cwd=ROOT / "roles/ssh",
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
     )
-    assert save.returncode == 0, save.stdout + save.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_that_is_cut_off_is_put_back_by_the_host_itself(server):
+    """The control node may die between change and proof."""
+    # A run that got as far as writing the drop-in; the five minutes are seconds here.
+    before = state(server)
+    save(patience="6s")
     assert "fenton-ssh-put-back.timer" in server.docker("systemctl", "list-timers", "--all").stdout
     server.docker(
         "sh", "-c", "echo 'Port 2222' >/etc/ssh/sshd_config.d/00-fenton.conf; rm /etc/ssh/ssh_host_rsa_key.pub; systemctl reload ssh"
     )
     assert server.ssh("true", user="root", port=22).returncode == 255
+    for _ in range(60):
+        if server.docker("test", "-e", "/run/fenton-ssh").returncode:
+            break
+        time.sleep(0.5)
+    assert state(server) == before
+
+
+def test_what_could_not_be_put_back_stays_saved(server):
+    """Then the timer, or the next run, can try again."""
+    before = state(server)
+    save(patience="5min")
+    # A directory in the place of a file that was not there is more than the script takes away.
+    server.docker("mkdir", "/etc/ssh/sshd_config.d/00-fenton.conf")
+    assert server.docker("sh", "/run/fenton-ssh/put-back").returncode == 1
+    assert server.docker("test", "-e", "/run/fenton-ssh/before").returncode == 0
+    server.docker("rmdir", "/etc/ssh/sshd_config.d/00-fenton.conf")
+    assert server.docker("sh", "/run/fenton-ssh/put-back").returncode == 0
     server.docker("systemctl", "stop", "fenton-ssh-put-back.timer")
-    server.docker("systemd-run", "--wait", "sh", "/run/fenton-ssh/put-back")
     assert state(server) == before
 
 
