@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Reads a playbook's structure; tags such as ``!vault`` and ``!unsafe`` become their plain text."""
 
 
@@ -59,24 +59,40 @@ def matches(pattern, host, groups):
     return taken
 
 
+def listed(tags):
+    """Return tags as a list; a playbook may write one, several with commas, or a list."""
+    return tags.split(",") if isinstance(tags, str) else list(tags or [])
+
+
 def roles(playbooks, host, groups):
-    """Return the names of the roles that *playbooks* apply to *host*, in order, each once."""
-    found = []
+    """Return the roles that *playbooks* apply to *host*, in order: a dictionary of name to the set of its tags."""
+    found = {}
     for playbook in playbooks:
         for play in plays(playbook):
             if matches(play.get("hosts", ""), host, groups):
                 for role in play.get("roles") or []:
-                    name = role if isinstance(role, str) else role.get("role") or role.get("name")
-                    if name not in found:
-                        found.append(name)
+                    role = {"role": role} if isinstance(role, str) else role
+                    tags = found.setdefault(role.get("role") or role.get("name"), set())
+                    tags.update(listed(play.get("tags")), listed(role.get("tags")))
     return found
+
+
+def runs(tags, only, skipped):
+    """Tell whether something with these *tags* runs under ``--tags`` *only* and ``--skip-tags`` *skipped*.
+
+    :arg tags: set of tags; what has none runs unless ``--tags`` names some.
+    :arg only: list, ``["all"]`` where nothing was asked for.
+    :arg skipped: list.
+    """
+    wanted = bool({"all", "tagged" if tags else "untagged"} & set(only) or tags & {"always", *only})
+    return wanted and not tags & set(skipped)
 
 
 def load_specs(directory):
     """Return by role the argument specs that lie in *directory*: ``{role: {entry point: options}}``."""
     specs = {}
     for file in sorted(Path(directory).glob("*/meta/argument_specs.yml")):
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]
+        entries = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)["argument_specs"]
         specs[file.parts[-3]] = {name: entry.get("options") or {} for name, entry in entries.items()}
     return specs
 
@@ -146,7 +162,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Return ``roles``, those that the playbooks on the command line apply to this host, or fail with all sentences."""
+        """Return ``roles``, those of the playbooks on the command line that this run applies to this host, or fail with all sentences."""
         super().run(tmp, task_vars)
         host, groups = task_vars["inventory_hostname"], task_vars["group_names"]
         playbooks = [Path(name) for name in context.CLIARGS.get("args") or () if str(name).endswith((".yml", ".yaml"))]
@@ -161,8 +177,10 @@ class ActionModule(ActionBase):
             problems += self._check(role, specs.get(role, {}).get("main", {}), task_vars)
         if problems:
             raise AnsibleActionFail(f"{host}: nothing was changed, the input is wrong.\n" + "\n".join(f"- {text}" for text in problems))
-        fetching = [role for role in applied if (ROOT / "roles" / role / "tasks/fetch.yml").exists()]
-        return {"changed": False, "roles": applied, "fetching": fetching}
+        only, skipped = (listed(context.CLIARGS.get(name)) for name in ("tags", "skip_tags"))
+        running = [role for role, tags in applied.items() if runs(tags, only or ["all"], skipped)]
+        fetching = [role for role in running if (ROOT / "roles" / role / "tasks/fetch.yml").exists()]
+        return {"changed": False, "roles": running, "fetching": fetching}
 
     def _with_place(self, name, text):
         where = place(name, self._places)

@@ -1,4 +1,4 @@
-"""Filters over lists of people."""
+"""Filters over lists of people and of their names."""
 
 
 def present(people):
@@ -9,9 +9,14 @@ def present(people):
     return [person for person in people if person.get("state", "present") != "absent"]
 
 
+def repeated(names):
+    """Return those of *names* that stand there more than once, each once, in order."""
+    return list(dict.fromkeys(name for name in names if names.count(name) > 1))
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Return the filters by name."""
-        return {"present": present}
+        return {"present": present, "repeated": repeated}

@@ -61,40 +61,10 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.conda import CERTIFICATES, Failed, read, run, tighten, write
+from ansible.module_utils.conda_base import digest, has_uv, installed, installer, marker
 from ansible.module_utils.urls import open_url
 
 ADVICE = "give the right pair as anaconda_url and anaconda_checksum in group_vars/all/anaconda.yml"
-
-
-def digest(path):
-    """Return the sha256 of the file at *path*, or an empty text where there is none."""
-    if not os.path.isfile(path):
-        return ""
-    total = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            total.update(block)
-    return total.hexdigest()
-
-
-def marker(prefix):
-    """Return the path of the file that says which installer has run to its end."""
-    return os.path.join(prefix, "conda-meta", "fenton.installer")
-
-
-def installed(prefix, sha256):
-    """Tell whether the installer with that sum has run to its end in *prefix* and conda is still there."""
-    return (
-        read(marker(prefix)).split(" ")[0] == sha256
-        and os.path.exists(os.path.join(prefix, "conda-meta", "history"))
-        and os.access(os.path.join(prefix, "bin", "conda"), os.X_OK)
-    )
-
-
-def installer(cache, url):
-    """Return the path of the installer in the cache; its name must end in .sh, else it refuses to run."""
-    name = os.path.basename(url.split("?")[0]) or "installer"
-    return os.path.join(cache, name if name.endswith(".sh") else name + ".sh")
 
 
 def fetch(url, sha256, cache):
@@ -162,12 +132,6 @@ def forget(cache, url):
         os.unlink(path)
     if os.path.isdir(cache) and not os.listdir(cache):
         os.rmdir(cache)
-
-
-def has_uv(folder, requirements):
-    """Tell whether uv as *requirements* pin it is in *folder*."""
-    wanted = hashlib.sha256(requirements.encode()).hexdigest()
-    return read(os.path.join(folder, "requirements.sha256")).strip() == wanted and os.access(os.path.join(folder, "bin", "uv"), os.X_OK)
 
 
 def install_uv(prefix, folder, requirements):

@@ -1,13 +1,14 @@
 #!/usr/bin/python
-"""Write several small files in one round trip."""
+"""Write several small files, and make directories, in one round trip."""
 
 DOCUMENTATION = r"""
 module: write_files
-short_description: Write several small files in one round trip
+short_description: Write several small files, and make directories, in one round trip
 description:
   - What C(ansible.builtin.template) does for one file with two calls to the host, for any number of files with one. The texts come
     from the template lookup.
-  - Text, owner, group and mode are compared with what is there; a hand edit of any of them is put right.
+  - Text, owner, group and mode are compared with what is there; a hand edit of any of them is put right. Where all is right, this
+    is found by a look (see C(observe)), and the module itself does not travel.
   - All files that differ are checked before the first is written. A file is replaced whole or not at all, and parent
     directories that are missing are made (root, 0755).
 options:
@@ -21,14 +22,17 @@ options:
         description: Absolute path on the host.
         type: path
         required: true
+      state:
+        description: C(directory) makes one.
+        choices: [file, directory]
+        default: file
+        type: str
       content:
-        description: The whole text.
+        description: The whole text of a file.
         type: str
-        required: true
       mode:
-        description: Mode as for C(chmod).
+        description: Mode as for C(chmod). Where none is given it is C(0644), C(0755) for a directory.
         type: str
-        default: "0644"
       owner:
         description: User who owns the file.
         type: str
@@ -47,8 +51,9 @@ EXAMPLES = r"""
 - name: service | Describe the service and its settings
   write_files:
     files:
+      - {dest: /etc/x, state: directory, mode: "0711"}
       - {dest: /etc/systemd/system/x.service, content: "{{ lookup('ansible.builtin.template', 'x.service.j2') }}"}
-      - {dest: /etc/x.conf, content: "{{ lookup('ansible.builtin.template', 'x.conf.j2') }}", mode: "0600", validate: x --check %s}
+      - {dest: /etc/x/x.conf, content: "{{ lookup('ansible.builtin.template', 'x.conf.j2') }}", mode: "0600", validate: x --check %s}
 """
 
 RETURN = r"""
@@ -64,23 +69,17 @@ import shlex
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.write_files import found, mode
 
 MANY = {
     "dest": {"type": "path", "required": True},
-    "content": {"type": "str", "required": True},
-    "mode": {"type": "str", "default": "0644"},
+    "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
+    "content": {"type": "str"},
+    "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "validate": {"type": "str"},
 }
-
-
-def text_of(path):
-    """Return the text of the file at *path*; None where there is no regular file."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return None
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
 
 
 def stage(module, file):
@@ -102,41 +101,35 @@ def stage(module, file):
     return staged
 
 
-def put(module, file, staged=None):
-    """Put a staged file in its place, where one is given, and set owner, group and mode.
-
-    :returns: whether owner, group or mode differed.
-    """
-    if staged:
-        os.makedirs(os.path.dirname(file["dest"]), mode=0o755, exist_ok=True)
-        module.atomic_move(staged, file["dest"])
-    wanted = {"path": file["dest"], **{key: file[key] for key in ("mode", "owner", "group")}}
-    # The rest is what Ansible asks for beside these.
+def attributes(module, file):
+    """Set owner, group and mode of what is there, and return whether any of them differed."""
+    wanted = {"path": file["dest"], "mode": mode(file), "owner": file["owner"], "group": file["group"]}
     wanted |= dict.fromkeys(("selevel", "serole", "setype", "seuser", "attributes"), None) | {"secontext": [None, None, None]}
     return module.set_fs_attributes_if_different(wanted, False)
 
 
 def main():
     """Run as an Ansible module."""
-    module = AnsibleModule(
-        argument_spec={"files": {"type": "list", "elements": "dict", "required": True, "options": MANY}},
-        supports_check_mode=True,
-    )
+    options = {"type": "list", "elements": "dict", "required": True, "options": MANY, "required_if": [["state", "file", ["content"]]]}
+    module = AnsibleModule(argument_spec={"files": options}, supports_check_mode=True)
     os.umask(0o022)
-    diff, stale, changed = [], [], False
-    for file in module.params["files"]:
-        present = text_of(file["dest"])
-        if present != file["content"]:
+    files, diff, stale, changed = module.params["files"], [], [], False
+    for file in files:
+        before, after = found(file), file["content"] if file["state"] == "file" else "directory\n"
+        if before != after:
             stale.append(file)
-            diff.append({"before_header": file["dest"], "after_header": file["dest"], "before": present or "", "after": file["content"]})
-    # A checker may not be installed yet where nothing is: check mode passes on a bare host.
-    staged = {} if module.check_mode else {file["dest"]: stage(module, file) for file in stale}
-    for file in module.params["files"]:
-        if file in stale and module.check_mode:
-            changed = True
-        else:
-            changed = put(module, file, staged.get(file["dest"])) or file in stale or changed
-    module.exit_json(changed=changed, diff=diff, written=[file["dest"] for file in stale])
+            diff.append({"before_header": file["dest"], "after_header": file["dest"], "before": before or "", "after": after})
+    if not module.check_mode:
+        staged = {file["dest"]: stage(module, file) for file in stale if file["state"] == "file"}
+        for file in stale:
+            directory = file["dest"] if file["state"] == "directory" else os.path.dirname(file["dest"])
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+            if file["state"] == "file":
+                module.atomic_move(staged[file["dest"]], file["dest"])
+    for file in files:
+        if not (module.check_mode and file in stale):
+            changed = attributes(module, file) or changed
+    module.exit_json(changed=changed or bool(stale), diff=diff, written=[file["dest"] for file in stale])
 
 
 if __name__ == "__main__":

@@ -113,9 +113,6 @@ def test_the_login_script_is_a_posix_script_that_survives_a_missing_conda(role):
 @pytest.mark.parametrize("lock", ["science", "uv"])
 @pytest.mark.parametrize("python", ["3.11.2", "3.12.3", "3.13.5", "3.14.4"])
 def test_the_locks_hold_what_was_asked_for_on_every_python(lock, python):
-    import ansible.module_utils
-
-    ansible.module_utils.__path__.append(str(ROLE.parents[1] / "plugins" / "module_utils"))
     from ansible.module_utils.requirements import pinned
 
     asked = [line for line in (ROLE / f"files/locks/{lock}.in").read_text().splitlines() if line and not line.startswith("#")]

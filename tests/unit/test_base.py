@@ -167,7 +167,7 @@ def render(tmp_path, distribution, version, **variables):
             "vars": {**ports, **variables},
         }
     ]
-    files = [str(ROOT / "roles/base" / name) for name in ("defaults/main.yml", "vars/main.yml", f"vars/{distribution}.yml")]
+    files = [str(ROOT / "roles/base" / name) for name in ("defaults/main.yml", "vars/main.yml")]
     done = play(tmp_path, distribution, version, tasks, files)
     assert done.returncode == 0, done.stdout
     return tmp_path
@@ -192,8 +192,3 @@ def test_the_files_are_read_by_their_programs(tmp_path, distribution, version):
     ports = (files / "port.nft").read_text()
     assert 'ip saddr 10.0.0.0/8 tcp dport { 443, 8443 } accept comment "web"' in ports
     assert 'ip6 saddr 2001:db8::/32 tcp dport { 443, 8443 } accept comment "web"' in ports
-
-
-def test_distributions_differ_in_data_of_the_same_names():
-    names = [set(yaml.safe_load((ROOT / f"roles/base/vars/{name}.yml").read_text())) for name in ("Debian", "Ubuntu")]
-    assert names[0] == names[1]

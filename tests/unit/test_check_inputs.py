@@ -26,7 +26,7 @@ def playbook(tmp_path):
     ],
 )
 def test_roles_are_read_from_the_composition(playbook, groups, expected):
-    assert check_inputs.roles([playbook], "fenton", groups) == expected
+    assert list(check_inputs.roles([playbook], "fenton", groups)) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,22 @@ def test_a_port_out_of_range_is_found_at_any_depth():
     assert list(check_inputs.bad_ports("jupyter_users", users)) == ["jupyter_users[1].port: 0 is not a port (1 to 65535)"]
     assert list(check_inputs.bad_ports("ssh_port", "70000")) == ["ssh_port: 70000 is not a port (1 to 65535)"]
     assert list(check_inputs.bad_ports("ssh_port", 22)) == list(check_inputs.bad_ports("base_support", 99999)) == []
+
+
+@pytest.mark.parametrize(
+    ("tags", "only", "skipped", "expected"),
+    [
+        ({"base"}, ["all"], [], True),
+        ({"base"}, ["base"], [], True),
+        ({"base"}, ["ssh", "base"], [], True),
+        ({"base"}, ["ssh"], [], False),
+        ({"base"}, ["all"], ["base"], False),
+        ({"base"}, ["tagged"], [], True),
+        ({"base", "always"}, ["ssh"], [], True),
+        (set(), ["all"], [], True),
+        (set(), ["base"], [], False),
+        (set(), ["untagged"], [], True),
+    ],
+)
+def test_a_guard_is_asked_only_for_roles_that_run(tags, only, skipped, expected):
+    assert check_inputs.runs(tags, only, skipped) is expected

@@ -1,5 +1,6 @@
 """The modules for conda, on a prefix whose conda and uv are a few lines that note how they were called."""
 
+import importlib.util
 import json
 import os
 import random
@@ -7,18 +8,18 @@ import stat
 import sys
 from pathlib import Path
 
-import ansible.module_utils
 import pytest
+from ansible.module_utils.conda import Failed, tighten
+from ansible.module_utils.conda_environment import Builder, spec_name
+from ansible.module_utils.requirements import canonical, holds, pinned, plain, values
 from packaging.markers import Marker
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
-ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))
-
-import conda_base  # noqa: E402
-from ansible.module_utils.conda import Failed, tighten  # noqa: E402
-from ansible.module_utils.requirements import canonical, holds, pinned, plain, values  # noqa: E402
-from conda_environment import Builder, spec_name  # noqa: E402
+# By its path: the action of the same name goes first on the way.
+spec = importlib.util.spec_from_file_location("the_module_conda_base", ROOT / "plugins/modules/conda_base.py")
+conda_base = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(conda_base)
 
 LOCK = """\
 alpha==1.0 \\

@@ -5,9 +5,9 @@ import os
 import subprocess
 from pathlib import Path
 
-import observe
 import people
 import pytest
+from ansible.module_utils import observe
 
 ROOT = Path(__file__).resolve().parents[2]
 
