@@ -1,6 +1,6 @@
 # Every target is a script of the same name in scripts/, for people without make.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit role doctor bench docs lock
+.PHONY: help demo demo-down test lint unit role doctor bench bench-check bench-fleet docs lock
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 26
@@ -26,8 +26,14 @@ role: ## one scenario: make role R=ssh OS=debian12
 doctor: ## ask a live host whether its promises hold: make doctor H=fenton [JSON=1]
 	@scripts/doctor "$(H)" $(if $(JSON),--json)
 
-bench: ## time first and second run beside a plain shell script
+bench: ## time first and second run, each role and the doctor, beside a plain shell script and pyinfra
 	@scripts/bench
+
+bench-check: ## count what a run that changes nothing does, against benchmarks/budget.json
+	@scripts/bench-check
+
+bench-fleet: ## time twenty servers at once
+	@scripts/bench-fleet
 
 docs: ## write the generated parts of the READMEs
 	@scripts/docs

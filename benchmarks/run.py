@@ -1,7 +1,9 @@
-"""Time the site's first and second run and, beside it, a plain shell script that installs the same.
+"""Time the site, and beside it, in the same minutes and on the same image, what others need for the same.
 
-Each round boots a fresh container for the site and another for the script, one after the other, so that a slow minute of the
-machine meets both. Medians go to ``benchmarks/results/`` with date, machine and system.
+Each round boots a fresh server, runs the site on it for the first and the second time, each role alone, the doctor and the peers,
+then boots another server for the plain shell script: a slow minute of the machine meets all of them. Medians go to
+``benchmarks/results/`` with date, machine and system. ``--check`` measures no time at all: it counts what a second run does and
+compares that with ``budget.json``.
 """
 
 import argparse
@@ -12,13 +14,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["-i", "molecule/demo/inventory.yml", "-i", "molecule/shared/containers"]
+WORK = ROOT / ".work"
+RESULTS = ROOT / "benchmarks/results"
+BUDGET = ROOT / "benchmarks/budget.json"
+PEERS = WORK / "peers"
 ENVIRONMENT = {**os.environ, "FENTON_SCENARIO": "bench", "DEMO_PORT": "0", "OS": os.environ.get("OS", "debian13")}
 HOST = "fenton"
+# Like a user's inventory a file that only has to be read; who asks Docker for the address does so once, when the server boots.
+ADDRESSES = WORK / "bench.yml"
 
 
 def command(*words, **options):
@@ -32,46 +42,229 @@ def command(*words, **options):
     return done.stdout
 
 
-def fresh():
-    """Boot a bare server in place of the last one."""
-    command("ansible-playbook", *SOURCES, "molecule/shared/destroy.yml")
-    command("ansible-playbook", *SOURCES, "molecule/shared/create.yml")
+def fresh(inventory="molecule/demo/inventory.yml"):
+    """Boot bare servers in place of the last ones."""
+    gone()
+    command("ansible-playbook", "-i", inventory, "-i", "molecule/shared/containers", "molecule/shared/create.yml")
+    found = json.loads(command("molecule/shared/containers"))["_meta"]["hostvars"]
+    ADDRESSES.write_text(json.dumps({"all": {"hosts": found}}))
 
 
-def site(*words):
+def gone():
+    """Remove the servers."""
+    command("ansible-playbook", "-i", "localhost,", "molecule/shared/destroy.yml")
+
+
+def site(*words, inventory="molecule/demo/inventory.yml", limit=HOST, **environment):
     """Run the site once and return its report (seconds, roles, hosts); ``wall`` is what a user waits, in seconds."""
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "report.json")
+        sources = ["-i", inventory, "-i", ADDRESSES, "-e", f"artifacts_dir={WORK}/artifacts/bench"]
         started = time.monotonic()
-        artifacts = ["-e", f"artifacts_dir={ROOT}/.work/artifacts/bench"]
-        command("ansible-playbook", *SOURCES, *artifacts, "site.yml", "-l", HOST, *words, FENTON_REPORT=str(report))
+        command("ansible-playbook", *sources, "site.yml", "-l", limit, *words, FENTON_REPORT=str(report), **environment)
         return {"wall": round(time.monotonic() - started, 2), **json.loads(report.read_text())}
+
+
+def variables():
+    """Return the server's variables."""
+    return json.loads(command("ansible-inventory", "-i", "molecule/demo/inventory.yml", "-i", ADDRESSES, "--host", HOST))
+
+
+def ssh(listed, user):
+    """Return the words that log in to the server as *user*."""
+    return [
+        "ssh", "-F", "none", "-o", "BatchMode=yes", "-i", listed["ansible_ssh_private_key_file"],
+        *listed["ansible_ssh_common_args"].split(), f"{user}@{listed['ansible_host']}",
+    ]  # fmt: skip
 
 
 def plain():
     """Run the shell script on the server as root over ssh and return its wall time in seconds."""
-    listed = json.loads(command("ansible-inventory", *SOURCES, "--host", HOST))
-    ssh = [
-        "ssh", "-F", "none", "-o", "BatchMode=yes", "-i", listed["ansible_ssh_private_key_file"],
-        *listed["ansible_ssh_common_args"].split(), f"root@{listed['ansible_host']}",
-    ]  # fmt: skip
+    listed = variables()
     started = time.monotonic()
     # The script and what it installs from travel in the time that is measured, as Ansible's files do.
     locks = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/locks/*.txt"))
     pack = subprocess.Popen(["tar", "-C", ROOT, "-cz", "benchmarks/plain.sh", *locks], stdout=subprocess.PIPE)
-    variables = " ".join(
+    given = " ".join(
         f"{name}='{value}'" for name, value in (
-            ("KEY", (ROOT / ".work/id_ed25519.pub").read_text().strip()),
+            ("KEY", (WORK / "id_ed25519.pub").read_text().strip()),
             ("URL", listed["anaconda_url"]),
             ("SHA256", listed["anaconda_checksum"].removeprefix("sha256:")),
             ("PYTHON", listed["anaconda_python"]),
         )
     )  # fmt: skip
-    remote = f"mkdir -p /root/plain && tar -C /root/plain -xz && cd /root/plain && {variables} sh -e benchmarks/plain.sh"
-    done = subprocess.run([*ssh, remote], stdin=pack.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    remote = f"mkdir -p /root/plain && tar -C /root/plain -xz && cd /root/plain && {given} sh -e benchmarks/plain.sh"
+    done = subprocess.run([*ssh(listed, "root"), remote], stdin=pack.stdout, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(f"{done.stdout[-4000:]}\nbench: benchmarks/plain.sh failed with exit status {done.returncode}")
     return round(time.monotonic() - started, 2)
+
+
+# Peers of the second run
+
+# Every file that the roles keep on the server, by role.
+FILES = {
+    "base": [
+        "/etc/apt/apt.conf.d/51fenton-proxy", "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/52fenton-updates",
+        "/etc/needrestart/conf.d/fenton.conf", "/etc/systemd/journald.conf.d/fenton.conf", "/etc/fenton/firewall.nft",
+        "/etc/systemd/system/fenton-firewall.service",
+    ],
+    "ssh": ["/etc/ssh/sshd_config.d/00-fenton.conf", "/etc/fenton/firewall.d/ssh.nft"],
+    "session": [
+        "/etc/tmux.conf", "/usr/local/lib/fenton/main-session", "/etc/systemd/user/main-session.service", "/usr/local/lib/fenton/banner",
+        "/etc/profile.d/fenton-banner.sh",
+    ],
+    "tls": ["/usr/local/sbin/fenton-certificate", "/etc/fenton/tls/authority/ca.pem", "/etc/fenton/tls/authority/ca.key"],
+    "anaconda": [
+        "/opt/conda/.condarc", "/opt/conda/conda-meta/frozen", "/etc/profile.d/conda.sh",
+        "/usr/local/share/jupyter/kernels/science/kernel.json",
+    ],
+    "jupyter": [
+        "/etc/systemd/system/jupyter@.service", "/etc/jupyter/servers/overrides.json", "/etc/jupyter/servers/tom.py",
+        "/etc/jupyter/servers/page_config.json", "/etc/fenton/firewall.d/jupyter.nft", "/etc/fenton/tls/jupyter/fullchain.pem",
+        "/etc/fenton/tls/jupyter/privkey.pem",
+    ],
+}  # fmt: skip
+SERVICES = ["fenton-firewall.service", "ssh.service", "systemd-timesyncd.service", "jupyter@tom.service"]
+
+
+def read_state(listed, directory):
+    """Take from the server what the peers are to keep, into *directory*."""
+    remote = [*ssh(listed, "tom"), "sudo", "sh", "-c"]
+
+    def ask(script):
+        return subprocess.run([*remote, f"'{script}'"], check=True, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL).stdout
+
+    files = []
+    for number, path in enumerate(path for paths in FILES.values() for path in paths):
+        mode, user, group = ask(f"stat -c %a:%U:%G {path}").decode().strip().split(":")
+        (directory / str(number)).write_bytes(ask(f"cat {path}"))
+        files.append({"path": path, "copy": str(number), "mode": mode, "user": user, "group": group})
+    base = yaml.safe_load((ROOT / "roles/base/vars/main.yml").read_text())
+    folders = ["/etc/fenton/firewall.d", "/usr/local/lib/fenton", "/etc/jupyter/servers"]
+    modes = [ask(f"stat -c %a:%U:%G {path}").decode().strip().split(":") for path in folders]
+    freeze = "/usr/local/lib/fenton/uv/bin/uv pip freeze --python /opt/conda/envs/{}/bin/python 2>/dev/null"
+    state = {
+        "packages": base["__base_packages_common"],
+        "users": [{"name": "tom", "groups": ["sudo", "adm", "systemd-journal"], "keys": [(WORK / "id_ed25519.pub").read_text().strip()]}],
+        "zone": ask("readlink /etc/localtime").decode().strip(),
+        "directories": [{"path": p, "mode": m, "user": u, "group": g} for p, (m, u, g) in zip(folders, modes, strict=True)],
+        "files": files,
+        "environments": {
+            name: [line for line in ask(freeze.format(name)).decode().split() if "==" in line] for name in ("science", "jupyter")
+        },
+        "uv": "/usr/local/lib/fenton/uv/bin",
+        "services": SERVICES,
+    }
+    (directory / "state.json").write_text(json.dumps(state))
+
+
+def make_peers():
+    """Install the peers into a virtual environment of their own."""
+    lock = ROOT / "benchmarks/peers/requirements.txt"
+    stamp = PEERS / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != lock.read_text():
+        command(sys.executable, "-m", "venv", "--clear", PEERS)
+        command("uv", "pip", "install", "--quiet", "--python", PEERS / "bin/python", "--require-hashes", "-r", lock, UV_SYSTEM_CERTS="1")
+        stamp.write_text(lock.read_text())
+
+
+def pyinfra(listed, directory):
+    """Run pyinfra on the server and return its wall time in seconds; it must find nothing to do."""
+    data = {
+        "ssh_user": "tom", "ssh_key": listed["ansible_ssh_private_key_file"], "ssh_known_hosts_file": f"{WORK}/known_hosts.bench",
+        "ssh_strict_host_key_checking": "off", "_sudo": True,
+    }  # fmt: skip
+    (directory / "inventory.py").write_text(f"hosts = [({listed['ansible_host']!r}, {data!r})]\n")
+    started = time.monotonic()
+    said = command(PEERS / "bin/pyinfra", "-y", directory / "inventory.py", "benchmarks/peers/site_pyinfra.py", PEER_STATE=str(directory))
+    wall = round(time.monotonic() - started, 2)
+    changes = [line for line in said.splitlines() if "Success" in line]
+    if changes:
+        sys.exit("bench: pyinfra changed something; its time would mean nothing:\n" + "\n".join(changes[:20]))
+    return wall
+
+
+def mitogen():
+    """Return the variables that run Ansible with mitogen's strategy."""
+    (found,) = PEERS.glob("lib/python*/site-packages/ansible_mitogen/plugins/strategy")
+    return {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(found), "ANSIBLE_DEPRECATION_WARNINGS": "false"}
+
+
+# What the person who opens the notebook waits for, and what it takes
+
+STARTS = """
+import subprocess, time, urllib.request, ssl
+from jupyter_client.manager import start_new_kernel
+context = ssl._create_unverified_context()
+subprocess.run(["systemctl", "restart", "jupyter@tom"], check=True)
+begun = time.monotonic()
+while True:
+    try:
+        urllib.request.urlopen("https://127.0.0.1:8888/api", context=context, timeout=5)
+        break
+    except OSError:
+        time.sleep(0.02)
+answers = time.monotonic() - begun
+begun = time.monotonic()
+manager, client = start_new_kernel(kernel_name="science")
+print(round(answers, 2), round(time.monotonic() - begun, 2))
+manager.shutdown_kernel(now=True)
+"""
+
+
+def starts(listed):
+    """Return the seconds from JupyterLab's start to its first answer, and from a kernel's start to the first answer of that."""
+    words = [*ssh(listed, "tom"), "sudo", "/opt/conda/envs/jupyter/bin/python", "-"]
+    done = subprocess.run(words, input=STARTS, check=True, stdout=subprocess.PIPE, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def size(listed, user):
+    """Return the MiB that lie on the server's disk."""
+    done = subprocess.run([*ssh(listed, user), "sudo du -xsm / 2>/dev/null || du -xsm /"], stdout=subprocess.PIPE, text=True)
+    return int(done.stdout.split()[0])
+
+
+class Memory(threading.Thread):
+    """Watches what this process's children take on the control node; ``peak`` is their largest common memory (PSS), in MiB."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.peak, self.ended = 0, threading.Event()
+
+    def run(self):
+        """Sample four times a second."""
+        while not self.ended.wait(0.25):
+            parents, total = {}, 0
+            for stat in Path("/proc").glob("[0-9]*/stat"):
+                try:
+                    fields = stat.read_text().rpartition(")")[2].split()
+                    parents[int(stat.parent.name)] = int(fields[1])
+                except OSError:
+                    continue
+            for process in parents:
+                ancestor = process
+                while ancestor in parents and ancestor != os.getpid():
+                    ancestor = parents[ancestor]
+                if ancestor == os.getpid() and process != os.getpid():
+                    try:
+                        rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+                        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+                    except (OSError, StopIteration):
+                        continue
+            self.peak = max(self.peak, total // 1024)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.join()
+
+
+# The report
 
 
 def machine():
@@ -82,78 +275,203 @@ def machine():
     return {"cpus": os.cpu_count(), "model": model, "memory_gib": round(memory), "kernel": platform.release()}
 
 
-def median(values):
-    """Return the median of *values*, rounded to hundredths."""
-    return round(statistics.median(values), 2)
-
-
-def table(result):
-    """Return the result as Markdown."""
-    m, lines = result["machine"], []
-    lines += [f"# {result['os']}, {result['date']}", ""]
-    lines += [
-        f"{m['cpus']} CPUs ({m['model']}), {m['memory_gib']} GiB, Linux {m['kernel']}; {result['ansible']}; revision {result['revision']}.",
-        "",
-    ]
-    lines += [f"Medians of {result['rounds']} rounds; seconds as the user waits for them.", "", "| what | median | all |", "|---|---:|---|"]
-    for name in ("first_run", "second_run", "plain_script"):
-        seconds = ", ".join(map(str, result[name]["all"]))
-        lines.append(f"| {name.replace('_', ' ')} | {result[name]['median']} | {seconds} |")
-    lines += ["", f"First run ÷ plain script: {result['first_over_plain']}", ""]
-    lines += ["| role | first run, s | second run, s | tasks | tasks on the host | module calls |", "|---|---:|---:|---:|---:|---:|"]
-    for role, figures in result["roles"].items():
-        lines.append("| " + " | ".join(str(x) for x in (role, *figures.values())) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def main():
-    """Run from the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
-    first, second, script = [], [], []
-    for number in range(1, rounds + 1):
-        fresh()
-        first.append(site())
-        print(f"round {number}: first run {first[-1]['wall']} s", flush=True)
-        second += [site() for _ in range(2)]
-        changed = second[-1]["hosts"][HOST]["changed"]
-        print(f"round {number}: second run {[run['wall'] for run in second[-2:]]} s, changed={changed}", flush=True)
-        if changed:
-            sys.exit("bench: the second run changed something; its time would mean nothing")
-        fresh()
-        script.append(plain())
-        print(f"round {number}: plain script {script[-1]} s", flush=True)
-    command("ansible-playbook", *SOURCES, "molecule/shared/destroy.yml")
-
-    def seconds(runs):
-        return {"median": median([run["wall"] for run in runs]), "all": [run["wall"] for run in runs]}
-
-    result = {
+def head():
+    """Return when, on what and with what the figures were measured."""
+    return {
         "date": time.strftime("%Y-%m-%d"),
         "os": ENVIRONMENT["OS"],
         "machine": machine(),
         "ansible": command("ansible", "--version").splitlines()[0],
         "revision": command("git", "rev-parse", "--short", "HEAD").strip(),
-        "rounds": rounds,
-        "first_run": seconds(first),
-        "second_run": seconds(second),
-        "plain_script": {"median": median(script), "all": script},
+    }
+
+
+def median(values):
+    """Return the median of *values*, rounded to hundredths."""
+    return round(statistics.median(values), 2)
+
+
+def write(name, result, lines):
+    """Write a result as JSON and Markdown, and print it."""
+    m = result["machine"]
+    first = [
+        f"# {name}, {result['date']}", "",
+        f"{m['cpus']} CPUs ({m['model']}), {m['memory_gib']} GiB, Linux {m['kernel']};",
+        f"{result['ansible']}; revision {result['revision']}.", "",
+    ]  # fmt: skip
+    stem = RESULTS / f"{result['date']}-{name}"
+    stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    stem.with_suffix(".md").write_text("\n".join(first + lines) + "\n")
+    print("\n" + stem.with_suffix(".md").read_text())
+
+
+def table(result):
+    """Return the rounds as lines of Markdown."""
+    lines = [f"Medians of {result['rounds']} rounds; seconds as the user waits for them.", "", "| what | median | all |", "|---|---:|---|"]
+    for name, figures in result["seconds"].items():
+        lines.append(f"| {name} | {figures['median']} | {', '.join(map(str, figures['all']))} |")
+    lines += ["", *(f"{name}: {value}  " for name, value in result["compared"].items()), ""]
+    lines += ["| role | first run, s | second run, s | tasks | tasks on the host | module calls |", "|---|---:|---:|---:|---:|---:|"]
+    for role, figures in result["roles"].items():
+        lines.append("| " + " | ".join(str(x) for x in (role, *figures.values())) + " |")
+    return lines
+
+
+def one_round(number, roles, seconds, reports, state):
+    """Measure everything once.
+
+    :arg number: of the round, for the progress that is printed.
+    :arg roles: names of the roles to run alone, or none to leave that out.
+    :arg seconds: dict that takes the figures, lists by what was measured.
+    :arg reports: dict that takes the reports of ``first`` and ``second`` runs.
+    :arg state: directory for what the peers keep.
+    """
+
+    def note(name, value):
+        seconds.setdefault(name, []).append(value)
+        print(f"round {number}: {name} {value}", flush=True)
+
+    fresh()
+    listed = variables()
+    before = size(listed, "root")
+    reports["first"].append(site())
+    note("first run", reports["first"][-1]["wall"])
+    for _ in range(2):  # the first of the two warms the server's caches, and is not counted
+        reports["second"].append(site())
+    changed = reports["second"][-1]["hosts"][HOST]["changed"]
+    if changed:
+        sys.exit("bench: the second run changed something; its time would mean nothing")
+    note("second run", reports["second"][-1]["wall"])
+    read_state(listed, state)
+    note("second run with pyinfra", pyinfra(listed, state))
+    site(**mitogen())
+    note("second run with mitogen", site(**mitogen())["wall"])
+    note("doctor", site("--tags", "verify")["wall"])
+    for role in roles:
+        note(f"--tags {role}", site("--tags", role)["wall"])
+    answers, kernel = starts(listed)
+    note("JupyterLab from start to answer", answers)
+    note("kernel from start to answer", kernel)
+    note("MiB that the first run brings", size(listed, "tom") - before)
+    fresh()
+    note("plain script", plain())
+
+
+def rounds(count):
+    """Measure *count* rounds and write the result."""
+    make_peers()
+    seconds, reports = {}, {"first": [], "second": []}
+    roles = ("base", "ssh", "session", "tls", "anaconda", "jupyter")
+    with tempfile.TemporaryDirectory() as directory:
+        for number in range(1, count + 1):
+            one_round(number, roles, seconds, reports, Path(directory))
+    gone()
+    first, second = reports["first"], reports["second"]
+    m = {name: median(values) for name, values in seconds.items()}
+    result = {
+        **head(),
+        "rounds": count,
+        "seconds": {name: {"median": m[name], "all": values} for name, values in seconds.items()},
+        "compared": {
+            "first run ÷ plain script": round(m["first run"] / m["plain script"], 2),
+            "second run ÷ pyinfra": round(m["second run"] / m["second run with pyinfra"], 2),
+        },
         "roles": {
             role: {
                 "first": median([run["roles"][role]["seconds"] for run in first]),
                 "second": median([run["roles"][role]["seconds"] for run in second]),
-                **{key: second[-1]["roles"][role][key] for key in ("tasks", "on_host", "calls")},
+                **counts(second[-1])[role],
             }
-            for role in first[0]["roles"]
-            if role in second[-1]["roles"]
+            for role in second[-1]["roles"]
+            if role in first[0]["roles"]
         },
     }
-    result["first_over_plain"] = round(result["first_run"]["median"] / result["plain_script"]["median"], 2)
-    stem = ROOT / "benchmarks/results" / f"{result['date']}-{result['os']}"
-    stem.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    stem.with_suffix(".md").write_text(table(result))
-    print("\n" + table(result))
+    write(result["os"], result, table(result))
+
+
+def fleet(count):
+    """Measure many servers at once, one time: they share this machine's processors with the control node."""
+    inventory = WORK / "fleet.yml"
+    names = [f"node{number:02}" for number in range(1, count + 1)]
+    people = [{"name": "tom", "keys": [(WORK / "id_ed25519.pub").read_text().strip()]}]
+    hosts = {name: {"base_administrators": people, "base_timezone": "Etc/UTC"} for name in names}
+    group = {"children": {"servers": {"children": {"workbenches": {"hosts": hosts}}}}}
+    inventory.write_text(json.dumps({"all": group}))
+    fresh(str(inventory))
+    given = {"inventory": str(inventory), "limit": "all"}
+    with Memory() as memory:
+        first = site(**given)
+    print(f"first run {first['wall']} s, {memory.peak} MiB", flush=True)
+    seconds = {"one host, second run": [], f"{count} hosts, second run": []}
+    site(**given)
+    with Memory() as memory:
+        for _ in range(5):
+            seconds["one host, second run"].append(site(inventory=str(inventory), limit=names[0])["wall"])
+            seconds[f"{count} hosts, second run"].append(site(**given)["wall"])
+    gone()
+    m = {name: median(values) for name, values in seconds.items()}
+    one, all_hosts = m.values()
+    result = {
+        **head(), "hosts": count, "first_run": first["wall"], "seconds": seconds, "ratio": round(all_hosts / one, 2),
+        "memory_mib": memory.peak,
+    }  # fmt: skip
+    lines = [
+        f"{count} servers and the control node share the processors named above.",
+        "The first run was measured once, the second five times.", "",
+        "| what | median | all |", "|---|---:|---|", f"| first run, {count} hosts | {first['wall']} | |",
+        *(f"| {name} | {m[name]} | {', '.join(map(str, values))} |" for name, values in seconds.items()), "",
+        f"{count} hosts ÷ one host: {result['ratio']}  ", f"Memory on the control node (PSS of all its processes, peak): {memory.peak} MiB",
+    ]  # fmt: skip
+    write(f"{result['os']}-fleet", result, lines)
+
+
+# The gate
+
+
+def counts(report):
+    """Return by role how many tasks a run had, how many touched the host, and with how many module calls."""
+    return {role: {key: entry[key] for key in ("tasks", "on_host", "calls")} for role, entry in report["roles"].items()}
+
+
+def over(found, budget):
+    """Return a sentence for each count of *found* that is above *budget*; both as from :func:`counts`."""
+    return [
+        f"{role}: {entry[key]} {key.replace('on_host', 'tasks on the host')} in a run that changes nothing, the budget is {allowed}; "
+        "do more in one call, or raise it in benchmarks/budget.json and say why in the commit"
+        for role, entry in found.items()
+        for key in entry
+        if entry[key] > (allowed := budget.get(role, {}).get(key, 0))
+    ]
+
+
+def check(update):
+    """Compare the second run with the budget; with *update*, write the budget instead."""
+    fresh()
+    site()
+    report = site()
+    gone()
+    if update:
+        BUDGET.write_text(json.dumps(counts(report), indent=2) + "\n")
+        return
+    problems = over(counts(report), json.loads(BUDGET.read_text()))
+    print("\n".join(problems) or "The second run is within its budget.")
+    sys.exit(bool(problems))
+
+
+def main():
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (%(default)s)")
+    parser.add_argument("--fleet", type=int, metavar="N", help="measure N servers at once instead")
+    parser.add_argument("--check", action="store_true", help="count what a second run does and compare it with the budget")
+    parser.add_argument("--update", action="store_true", help="with --check: write the budget")
+    options = parser.parse_args()
+    if options.check:
+        check(options.update)
+    elif options.fleet:
+        fleet(options.fleet)
+    else:
+        rounds(options.rounds)
 
 
 if __name__ == "__main__":

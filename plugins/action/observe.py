@@ -51,7 +51,8 @@ class ActionModule(ActionBase):
         :raises AnsibleActionFail: when the host has no Python, or the function raises.
         :raises AnsibleConnectionFailure: when the host cannot be reached.
         """
-        python = self._templar.template(task_vars.get("ansible_python_interpreter", "/usr/bin/python3"))
+        python = self._templar.template(task_vars.get("ansible_python_interpreter", "auto"))
+        python = "/usr/bin/python3" if python.startswith("auto") else python
         texts = {}
         for file in (*sorted(more), name):
             texts |= with_what_it_imports(file)

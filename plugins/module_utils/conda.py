@@ -61,6 +61,14 @@ def read(path):
         return ""
 
 
+def kept(path, text):
+    """Tell whether one of our files is as it should be: its text, readable by all, writable by its owner alone, which is who asks."""
+    if os.path.islink(path) or not os.path.isfile(path) or read(path) != text:
+        return False
+    about = os.stat(path)
+    return (stat.S_IMODE(about.st_mode), about.st_uid) == (0o644, os.geteuid())
+
+
 def write(path, text, mode=0o644):
     """Replace the file at *path* by *text*, whole or not at all; directories above it are made (0755)."""
     folder = os.path.dirname(path)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from ansible.module_utils.conda import read
+from ansible.module_utils.conda import kept, read
 
 
 def digest(path):
@@ -50,7 +50,7 @@ def at_rest(given):
     if given.get("state") == "fetched":
         rests = there or digest(left) == given["sha256"].lower()
     else:
-        same = all(read(path) == text for path, text in given.get("files", {}).items())
+        same = all(kept(path, text) for path, text in given.get("files", {}).items())
         uv = not given.get("uv") or has_uv(given["uv"], given["uv_requirements"])
         rests = there and same and uv and not os.path.exists(left)
     return {"changed": False, "installed": there, "diff": []} if rests else None

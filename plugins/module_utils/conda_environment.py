@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 
-from ansible.module_utils.conda import Failed, read, run, tighten, write
+from ansible.module_utils.conda import Failed, kept, read, run, tighten, write
 from ansible.module_utils.requirements import canonical, pinned, plain
 
 KERNELS = "/usr/local/share/jupyter/kernels"
@@ -218,8 +218,7 @@ class Builder:
     def kernel_differs(self):
         """Tell whether the kernel's description is to be written or removed; one that others wrote is not removed."""
         path, text = self.kernel_file()
-        have = read(path)
-        return have != text if text else bool(have) and self.path + "/" in have
+        return not kept(path, text) if text else self.path + "/" in read(path)
 
     def differences(self):
         """Return what differs as sentences; nothing when all is as wanted."""
@@ -287,7 +286,9 @@ class Builder:
         shutil.rmtree(cache, ignore_errors=True)
         try:
             command = [self.given["uv"], "pip", words[0], "--quiet", "--python", os.path.join(self.path, "bin", "python"), *words[1:]]
-            run(command, "environment %s: uv pip %s" % (self.name, words[0]), cwd=self.path, UV_CACHE_DIR=cache, UV_LINK_MODE="hardlink")
+            more = {"UV_DEFAULT_INDEX": self.given["index"]} if self.given.get("index") else {}
+            what = "environment %s: uv pip %s" % (self.name, words[0])
+            run(command, what, cwd=self.path, UV_CACHE_DIR=cache, UV_LINK_MODE="hardlink", **more)
         finally:
             shutil.rmtree(cache, ignore_errors=True)
 

@@ -42,6 +42,10 @@ options:
   uv_requirements:
     description: Text of a requirements file that names uv with its hashes.
     type: str
+  index:
+    description: Where uv comes from, the address of a package index; empty for what the host is set up for.
+    type: str
+    default: ""
 author: Fenton
 """
 
@@ -60,7 +64,7 @@ import shutil
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import CERTIFICATES, Failed, read, run, tighten, write
+from ansible.module_utils.conda import CERTIFICATES, Failed, kept, read, run, tighten, write
 from ansible.module_utils.conda_base import digest, has_uv, installed, installer, marker
 from ansible.module_utils.urls import open_url
 
@@ -134,7 +138,7 @@ def forget(cache, url):
         os.rmdir(cache)
 
 
-def install_uv(prefix, folder, requirements):
+def install_uv(prefix, folder, requirements, index):
     """Put uv into *folder* with the pip that every distribution brings; made aside, so it is there whole or not at all."""
     aside = folder + ".new"
     shutil.rmtree(aside, ignore_errors=True)
@@ -144,6 +148,7 @@ def install_uv(prefix, folder, requirements):
     words = [os.path.join(prefix, "bin", "python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     words += ["--no-cache-dir", "--require-hashes", "--target", aside, "--requirement", lock]
     more = {"PIP_CERT": CERTIFICATES} if os.path.exists(CERTIFICATES) else {}
+    more.update({"PIP_INDEX_URL": index} if index else {})
     run(words, "the installation of uv", PIP_ROOT_USER_ACTION="ignore", **more)
     run([os.path.join(aside, "bin", "uv"), "--version"], "the first start of uv")
     write(os.path.join(aside, "requirements.sha256"), hashlib.sha256(requirements.encode()).hexdigest() + "\n")
@@ -164,6 +169,7 @@ def main():
             "files": {"type": "dict", "default": {}},
             "uv": {"type": "path"},
             "uv_requirements": {"type": "str"},
+            "index": {"type": "str", "default": ""},
         },
         required_together=[["uv", "uv_requirements"]],
         supports_check_mode=True,
@@ -186,14 +192,14 @@ def main():
             if not module.check_mode:
                 install(prefix, *source)
         for path, text in given["files"].items():
-            if read(path) != text:
+            if not kept(path, text):
                 diff.append({"before_header": path, "after_header": path, "before": read(path), "after": text})
                 if not module.check_mode:
                     write(path, text)
         if given["uv"] and not has_uv(given["uv"], given["uv_requirements"]):
             diff.append({"before_header": given["uv"], "after_header": given["uv"], "before": "", "after": "uv\n"})
             if not module.check_mode:
-                install_uv(prefix, given["uv"], given["uv_requirements"])
+                install_uv(prefix, given["uv"], given["uv_requirements"], given["index"])
         if not module.check_mode:
             forget(source[2], source[0])
     except Failed as error:

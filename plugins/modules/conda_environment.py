@@ -44,6 +44,10 @@ options:
     description: Directory of the kernels that all users see.
     type: path
     default: /usr/local/share/jupyter/kernels
+  index:
+    description: Where pip packages come from, the address of a package index; empty for what the host is set up for.
+    type: str
+    default: ""
   uv:
     description: The uv program.
     type: path
@@ -95,6 +99,7 @@ def main():
             "requirements": {"type": "str"},
             "kernel": {"type": "str", "default": ""},
             "kernels": {"type": "path", "default": KERNELS},
+            "index": {"type": "str", "default": ""},
             "uv": {"type": "path", "required": True},
         },
         required_if=[["state", "present", ["python"]]],

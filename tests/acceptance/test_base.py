@@ -1,9 +1,11 @@
 """A server that is named, timed, patched and firewalled, seen from outside."""
 
+import http.server
 import json
 import os
 import re
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,31 @@ def test_security_updates_would_come_and_leave_the_driver_alone(server, once):
     assert origins.lower().count("security") >= 2
     assert "label=Debian," not in origins
     assert all(name in re.search(r"Initial blacklist: (.*)", said)[1] for name in ("nvidia-", "libnvidia-", "libcuda", "jupyter"))
+
+
+def test_packages_come_through_the_cache_that_is_named(server, once):
+    asked = []
+
+    class Cache(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *words):
+            pass
+
+    # Where the server sees this machine.
+    here = server.docker("sh", "-c", "ip -4 route show default | cut -d' ' -f3").stdout.strip()
+    with http.server.ThreadingHTTPServer((here, 0), Cache) as cache:
+        threading.Thread(target=cache.serve_forever, daemon=True).start()
+        given = f"base_apt_proxy=http://{here}:{cache.server_address[1]}"
+        assert server.playbook("--tags", "base", "-e", given).returncode == 0
+        server.docker("apt-get", "update")
+        cache.shutdown()
+    assert asked
+    assert all(path.startswith("http://") for path in asked)
+    assert server.playbook("--tags", "base").returncode == 0
+    assert "Proxy" not in server.docker("apt-config", "dump", "Acquire::http::Proxy").stdout
 
 
 def test_the_journal_keeps_its_bound(alone, server):

@@ -108,6 +108,18 @@ class Lab:
         return re.search(until, screen)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def answering(server):
+    """Wait, as a person would, until the servers answer: after a reboot they start when the machine already says it is up."""
+    for entry in server.connection["jupyter"].values():
+        for _ in range(60):
+            try:
+                socket.create_connection((server.address, entry["port"]), timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+
+
 @pytest.fixture(scope="module")
 def names(server):
     return list(server.connection["jupyter"])

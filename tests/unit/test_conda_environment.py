@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import conda_environment
 from ansible.module_utils.conda import Failed, tighten
 from ansible.module_utils.conda_environment import Builder, spec_name
 from ansible.module_utils.requirements import canonical, holds, pinned, plain, values
@@ -219,6 +220,13 @@ def test_a_new_environment_is_created_and_the_second_look_finds_nothing(site):
 def test_the_second_look_starts_no_program_at_all(lab):
     lab.builder().differences()
     assert lab.calls() == []
+
+
+def test_the_index_that_is_named_is_the_one_that_uv_asks(site, monkeypatch):
+    asked, run = [], conda_environment.run
+    monkeypatch.setattr(conda_environment, "run", lambda *words, **more: asked.append(more.get("UV_DEFAULT_INDEX")) or run(*words, **more))
+    site.apply(index="http://cache.lan:5000/index/")
+    assert "http://cache.lan:5000/index/" in asked
 
 
 def test_a_package_removed_by_hand_comes_back_alone(lab):

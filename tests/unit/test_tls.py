@@ -134,6 +134,17 @@ def test_the_key_of_the_authority_is_roots_and_that_of_the_service_its_groups(ro
     assert (root / "demo/privkey.pem").stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.parametrize(
+    ("name", "mode"), [("authority/ca.key", 0o600), ("authority/ca.pem", 0o644), ("demo/fullchain.pem", 0o644), ("wanted/demo.json", 0o644)]
+)
+def test_a_file_that_others_can_write_is_closed_again(root, name, mode):
+    (root / name).chmod(0o666)
+    assert look_after(root, WANTED, check=True) == [f"Put the rights of {root / name} right"]
+    assert look_after(root, WANTED) == [f"Put the rights of {root / name} right"]
+    assert (root / name).stat().st_mode & 0o777 == mode
+    assert look_after(root, WANTED) == []
+
+
 def test_check_only_says(tmp_path):
     assert len(look_after(tmp_path, WANTED, check=True)) == 3
     assert texts(tmp_path) == {}

@@ -1,0 +1,110 @@
+"""Looks: what they say, what happens where they cannot tell, and that the facts are those of Ansible's own setup."""
+
+import getpass
+import grp
+import importlib.util
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import observe as action
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks/run.py")
+bench = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bench)
+
+
+@pytest.fixture
+def ask():
+    """Return a function that runs one module or action on this machine and returns its result."""
+
+    def run(name, arguments, *words, python="python3"):
+        done = subprocess.run(
+            ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={python}"]
+            + ["-m", name, *(["-a", json.dumps(arguments, default=str)] if arguments else []), *words],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        )  # fmt: skip
+        return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+
+    return run
+
+
+def test_what_a_file_imports_comes_before_it():
+    assert list(action.with_what_it_imports("conda_environment")) == ["conda", "requirements", "conda_environment"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins/module_utils").glob("*.py")), ids=lambda path: path.stem)
+def test_what_travels_needs_nothing_of_ansible(path):
+    own = {file.stem for file in path.parent.glob("*.py")}
+    lines = [line for line in path.read_text().splitlines() if "ansible" in line and line.startswith(("import", "from"))]
+    assert all(line.split()[1].removeprefix("ansible.module_utils.") in own for line in lines), lines
+
+
+def test_commands_may_read_their_input(ask):
+    seen = ask("observe", {"commands": {"a": {"run": ["cat"], "stdin": "said"}, "b": "echo b"}})["seen"]
+    assert (seen["a"]["stdout"], seen["b"]["stdout"]) == ("said", "b")
+
+
+def test_a_look_says_whether_modules_would_do_something(ask, tmp_path):
+    (tmp_path / "right").write_text("1\n")
+    (tmp_path / "right").chmod(0o644)
+    (tmp_path / "wrong").write_text("2\n")
+
+    def files(name, **more):
+        return {"write_files": {"files": [{"dest": tmp_path / name, "content": "1\n", **ME, **more}]}}
+
+    asked = {
+        "right": files("right"), "wrong": files("wrong"), "missing": files("missing"), "mode": files("right", mode="0600"),
+        "cannot tell": files("right", mode="u=rw,go=r"), "nobody's": files("right", owner="nobody"),
+        "accounts": {"administrators": {"present": {"no-such-person": []}}},
+    }  # fmt: skip
+    found = ask("observe", {"at_rest": asked})["at_rest"]
+    assert found == dict.fromkeys(asked, False) | {"right": True}
+
+
+def test_what_a_look_cannot_tell_the_module_decides(ask, tmp_path):
+    file = {"dest": tmp_path / "a", "content": "1\n", "mode": "u=rw,go=r", **ME}
+    assert ask("write_files", {"files": [file]})["changed"]
+    assert not ask("write_files", {"files": [file]})["changed"]
+    assert "content" in ask("write_files", {"files": [{"dest": "/no/such/file"}]})["msg"]
+
+
+def test_directories_are_kept_too(ask, tmp_path):
+    folder = {"dest": tmp_path / "a/b", "state": "directory", "mode": "0711", **ME}
+    assert ask("write_files", {"files": [folder]}, "--check")["changed"]
+    assert not (tmp_path / "a").exists()
+    assert ask("write_files", {"files": [folder]})["written"] == [str(tmp_path / "a/b")]
+    assert not ask("write_files", {"files": [folder]})["changed"]
+    (tmp_path / "a/b").chmod(0o755)
+    assert ask("write_files", {"files": [folder]})["changed"]
+    assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o711
+
+
+def test_a_host_without_python_gets_a_sentence(ask):
+    said = ask("observe", {"commands": {"a": "true"}}, python="/no/such/python")["msg"]
+    assert "localhost: /no/such/python could not look" in said
+    assert said.endswith("install python3 there")
+
+
+def test_the_facts_are_those_that_setup_gathers(ask):
+    own = ask("server_facts", {})["ansible_facts"]
+    theirs = ask("ansible.builtin.setup", {"gather_subset": ["min", "network", "virtual"]})["ansible_facts"]
+    for name in ("distribution", "architecture", "nodename", "hostname", "fqdn", "distribution_major_version"):
+        assert own[name] == theirs[f"ansible_{name}"], name
+    for family in ("default_ipv4", "default_ipv6"):
+        known = theirs[f"ansible_{family}"]
+        assert {key: own[family].get(key) for key in ("address", "prefix")} == {key: known.get(key) for key in ("address", "prefix")}
+
+
+def test_the_budget_names_what_grew():
+    budget = {"base": {"tasks": 6, "on_host": 1, "calls": 1}}
+    assert bench.over({"base": {"tasks": 6, "on_host": 1, "calls": 1}}, budget) == []
+    (said,) = bench.over({"base": {"tasks": 5, "on_host": 2, "calls": 1}}, budget)
+    assert said.startswith("base: 2 tasks on the host in a run that changes nothing, the budget is 1")
+    assert len(bench.over({"new": {"tasks": 1, "on_host": 0, "calls": 0}}, budget)) == 1
