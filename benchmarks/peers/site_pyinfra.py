@@ -39,5 +39,5 @@ for environment, packages in wanted["environments"].items():
         _env={"PATH": f"{wanted['uv']}:/usr/sbin:/usr/bin:/sbin:/bin", "UV_PYTHON": f"/opt/conda/envs/{environment}/bin/python"},
     )  # fmt: skip
 
-for service in wanted["services"]:
-    systemd.service(name=service, service=service, running=True, enabled=True)
+for service, running in wanted["services"].items():
+    systemd.service(name=service, service=service, running=running, enabled=True)

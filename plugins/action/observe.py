@@ -3,6 +3,8 @@
 A module of Ansible brings its whole library and compiles it on the host at every call, some 150 ms of its processor. What only looks
 needs none of that: here the looking code itself, plain Python of plugins/module_utils, goes through the open connection to the host's
 Python, with the same user and the same become as a module. Why: docs/decisions/0009-look-first.md.
+
+Links to this file serve ``server_facts`` and, looking first, those of our modules that change things.
 """
 
 import json
@@ -36,7 +38,7 @@ def with_what_it_imports(name):
 
 
 class ActionModule(ActionBase):
-    """Run the commands and read the files; other actions take ``look`` from here."""
+    """Looks, under each of its names."""
 
     TRANSFERS_FILES = False
 
@@ -68,8 +70,17 @@ class ActionModule(ActionBase):
         return json.loads(said)
 
     def run(self, tmp=None, task_vars=None):
-        """Return ``seen``, ``files`` and ``at_rest``."""
+        """Do what the name says that this file was found under."""
         super().run(tmp, task_vars)
+        name = self._task.action.rpartition(".")[2]
+        if name == "observe":
+            return self.observe(task_vars)
+        if name == "server_facts":
+            return {"changed": False, "ansible_facts": self.look(name, "facts", {}, task_vars)}
+        return self.look_first(name, task_vars)
+
+    def observe(self, task_vars):
+        """Return ``seen``, ``files`` and ``at_rest``."""
         _, given = self.validate_argument_spec(
             argument_spec={
                 "commands": {"type": "dict", "default": {}},
@@ -80,3 +91,15 @@ class ActionModule(ActionBase):
         )
         modules = {module for entry in given["at_rest"].values() for module in entry}
         return {"changed": False, **self.look("observe", "see", given, task_vars, modules)}
+
+    def look_first(self, name, task_vars):
+        """Return the module's answer: from a look where there is nothing to do, else from the module itself.
+
+        The look may only say "nothing to do". In every other case, also when it cannot tell, the module decides, with all that Ansible
+        brings for it: checked arguments, check mode, diff.
+        """
+        try:
+            answer = self.look(name, "at_rest", self._task.args, task_vars)
+        except AnsibleActionFail:
+            answer = None
+        return answer or self._execute_module(task_vars=task_vars)
