@@ -111,3 +111,19 @@ def test_the_report_hides_what_no_log_hides(play):
 def test_present_leaves_out_those_who_are_to_go():
     people_list = [{"name": "ada"}, {"name": "tom", "state": "absent"}, {"name": "eve", "state": "present"}]
     assert [person["name"] for person in people.present(people_list)] == ["ada", "eve"]
+
+
+@pytest.mark.parametrize(("callbacks", "times"), [("report,warm_up", 1), ("report", 3)])
+def test_plugins_are_loaded_once_and_not_by_each_task(play, tmp_path, callbacks, times):
+    (tmp_path / "filters").mkdir()
+    (tmp_path / "filters/noting.py").write_text(
+        f"import os\nwith open({str(tmp_path / 'pids')!r}, 'a') as file:\n    print(os.getpid(), file=file)\n"
+        "class FilterModule:\n    def filters(self):\n        return {'same': lambda value: value}\n"
+    )
+    done, _ = play(
+        [{"ansible.builtin.debug": {"msg": "{{ 'x' | same }}"}}] * 3,
+        ANSIBLE_CALLBACKS_ENABLED=callbacks,
+        ANSIBLE_FILTER_PLUGINS=f"{ROOT}/plugins/filter:{tmp_path}/filters",
+    )
+    assert done.returncode == 0, done.stdout
+    assert len(set((tmp_path / "pids").read_text().split())) == times
