@@ -107,7 +107,7 @@ def plain():
 # Every file that the roles keep on the server, by role.
 FILES = {
     "base": [
-        "/etc/apt/apt.conf.d/51fenton-proxy", "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/52fenton-updates",
+        "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/51fenton-proxy", "/etc/apt/apt.conf.d/52fenton-updates",
         "/etc/needrestart/conf.d/fenton.conf", "/etc/systemd/journald.conf.d/fenton.conf", "/etc/fenton/firewall.nft",
         "/etc/systemd/system/fenton-firewall.service",
     ],

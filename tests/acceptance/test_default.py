@@ -60,7 +60,10 @@ def edits():
     for role, paths in bench.FILES.items():
         issued = [path for path in paths if path.startswith(ISSUED)]
         plain = [path for path in paths if path not in issued]
-        found += [(role, f"mode of {path}", f"chmod 666 {path}", f"stat -c '%a %U %G' {path}; sha256sum {path}") for path in plain]
+        for path in plain:
+            # sudo ignores a rule that all can write; then nobody could repair anything without root's own key.
+            mode = 444 if "sudoers" in path else 666
+            found.append((role, f"mode of {path}", f"chmod {mode} {path}", f"stat -c '%a %U %G' {path}; sha256sum {path}"))
         found += [(role, f"mode of {path}", f"chmod 666 {path}", GOOD) for path in issued]
         # Every second one is gone, the others hold something else.
         spoil = [f"rm {path}" if number % 2 else f"echo '# edited' >>{path}" for number, path in enumerate(plain)]
