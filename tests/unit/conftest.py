@@ -1,11 +1,32 @@
 """Let unit tests import the plugins as plain modules."""
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import ansible.module_utils
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 for kind in ("modules", "callback", "filter", "test", "action"):  # an action goes before the module that documents it
     sys.path.insert(0, str(ROOT / "plugins" / kind))
 ansible.module_utils.__path__.append(str(ROOT / "plugins/module_utils"))
+
+
+@pytest.fixture
+def ask():
+    """Return a function that runs one module or action on this machine and returns its result."""
+
+    def run(name, arguments, *words, python="python3"):
+        done = subprocess.run(
+            ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={python}"]
+            + ["-m", name, *(["-a", json.dumps(arguments, default=str)] if arguments else []), *words],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
+                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
+        )  # fmt: skip
+        return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+
+    return run

@@ -3,9 +3,7 @@
 import getpass
 import grp
 import importlib.util
-import json
 import os
-import subprocess
 from pathlib import Path
 
 import observe as action
@@ -16,23 +14,6 @@ ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks/run.py")
 bench = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(bench)
-
-
-@pytest.fixture
-def ask():
-    """Return a function that runs one module or action on this machine and returns its result."""
-
-    def run(name, arguments, *words, python="python3"):
-        done = subprocess.run(
-            ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={python}"]
-            + ["-m", name, *(["-a", json.dumps(arguments, default=str)] if arguments else []), *words],
-            capture_output=True, text=True, timeout=60,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-        )  # fmt: skip
-        return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
-
-    return run
 
 
 def test_what_a_file_imports_comes_before_it():

@@ -2,9 +2,7 @@
 
 import getpass
 import grp
-import json
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,19 +12,11 @@ ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
 
 @pytest.fixture
-def write():
+def write(ask):
     """Return a function that runs the module and returns its result."""
 
     def run(*files, check=False):
-        arguments = json.dumps({"files": [{**ME, **file} for file in files]}, default=str)
-        done = subprocess.run(
-            ["ansible", "localhost", "-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=python3"]
-            + ["-m", "write_files", "-a", arguments, "--diff", *(["--check"] if check else [])],
-            capture_output=True, text=True, timeout=60,
-            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-                 "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json"},
-        )  # fmt: skip
-        return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+        return ask("write_files", {"files": [{**ME, **file} for file in files]}, "--diff", *(["--check"] if check else []))
 
     return run
 
