@@ -107,7 +107,7 @@ def plain():
 # Every file that the roles keep on the server, by role.
 FILES = {
     "base": [
-        "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/51fenton-proxy", "/etc/apt/apt.conf.d/52fenton-updates",
+        "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/51fenton", "/etc/apt/apt.conf.d/52fenton-updates",
         "/etc/needrestart/conf.d/fenton.conf", "/etc/systemd/journald.conf.d/fenton.conf", "/etc/fenton/firewall.nft",
         "/etc/systemd/system/fenton-firewall.service",
     ],
@@ -392,36 +392,59 @@ def rounds(count):
     write(result["os"], result, table(result))
 
 
-def fleet(count):
-    """Measure many servers at once, one time: they share this machine's processors with the control node."""
-    inventory = WORK / "fleet.yml"
-    names = [f"node{number:02}" for number in range(1, count + 1)]
+FEW = 4
+
+
+def fleet(count, caches):
+    """Measure many servers at once: they share this machine's processors with the control node.
+
+    :arg count: of servers.
+    :arg caches: variables that name caches near by, for every server.
+    """
     people = [{"name": "tom", "keys": [(WORK / "id_ed25519.pub").read_text().strip()]}]
-    hosts = {name: {"base_administrators": people, "base_timezone": "Etc/UTC"} for name in names}
-    group = {"children": {"servers": {"children": {"workbenches": {"hosts": hosts}}}}}
-    inventory.write_text(json.dumps({"all": group}))
-    fresh(str(inventory))
-    given = {"inventory": str(inventory), "limit": "all"}
+
+    def inventory(hosts, **more):
+        """Write an inventory of so many workbenches and return what :func:`site` is given for it."""
+        names = [f"node{number:02}" for number in range(1, hosts + 1)]
+        variables = {"base_administrators": people, "base_timezone": "Etc/UTC", **caches, **more}
+        group = {"children": {"servers": {"children": {"workbenches": {"hosts": dict.fromkeys(names, variables)}}}}}
+        file = WORK / f"fleet{hosts}.yml"
+        file.write_text(json.dumps({"all": group}))
+        return {"inventory": str(file), "limit": "all"}
+
+    # The first run of a few. Twenty would keep two processors busy with dpkg for half an hour, which says nothing about twenty servers.
+    few = inventory(FEW)
+    fresh(few["inventory"])
     with Memory() as memory:
-        first = site(**given)
-    print(f"first run {first['wall']} s, {memory.peak} MiB", flush=True)
-    seconds = {"one host, second run": [], f"{count} hosts, second run": []}
+        first = site(**few)
+    print(f"first run of {FEW} {first['wall']} s, {memory.peak} MiB", flush=True)
+    after = f"fenton-bench:{ENVIRONMENT['OS']}-after"
+    command("docker", "commit", "fenton-bench-node01", after)
+    # All of them as one was after its first run; the run that follows gives each its own certificates.
+    given = inventory(count, container_image=after)
+    fresh(given["inventory"])
     site(**given)
+    seconds = {"one host, second run": [], f"{count} hosts, second run": []}
     with Memory() as memory:
         for _ in range(5):
-            seconds["one host, second run"].append(site(inventory=str(inventory), limit=names[0])["wall"])
-            seconds[f"{count} hosts, second run"].append(site(**given)["wall"])
+            seconds["one host, second run"].append(site(inventory=given["inventory"], limit="node01")["wall"])
+            report = site(**given)
+            seconds[f"{count} hosts, second run"].append(report["wall"])
+            if any(host["changed"] or host["failures"] or host["unreachable"] for host in report["hosts"].values()):
+                sys.exit("bench: the second run changed something; its time would mean nothing")
     gone()
+    command("docker", "image", "rm", after)
     m = {name: median(values) for name, values in seconds.items()}
     one, all_hosts = m.values()
     result = {
-        **head(), "hosts": count, "first_run": first["wall"], "seconds": seconds, "ratio": round(all_hosts / one, 2),
-        "memory_mib": memory.peak,
+        **head(), "hosts": count, "caches": sorted(caches), "first_run": first["wall"], "seconds": seconds,
+        "ratio": round(all_hosts / one, 2), "memory_mib": memory.peak,
     }  # fmt: skip
+    through = f"through {' and '.join(sorted(caches))}" if caches else "without a cache"
     lines = [
         f"{count} servers and the control node share the processors named above.",
-        "The first run was measured once, the second five times.", "",
-        "| what | median | all |", "|---|---:|---|", f"| first run, {count} hosts | {first['wall']} | |",
+        f"The first run was measured once, with {FEW} hosts ({through}), the second five times.", "",
+        "| what | median | all |", "|---|---:|---|", f"| first run, {FEW} hosts | {first['wall']} | |",
         *(f"| {name} | {m[name]} | {', '.join(map(str, values))} |" for name, values in seconds.items()), "",
         f"{count} hosts ÷ one host: {result['ratio']}  ", f"Memory on the control node (PSS of all its processes, peak): {memory.peak} MiB",
     ]  # fmt: skip
@@ -466,13 +489,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured (%(default)s)")
     parser.add_argument("--fleet", type=int, metavar="N", help="measure N servers at once instead")
+    parser.add_argument("--apt-proxy", metavar="URL", help="with --fleet: base_apt_proxy of the servers")
+    parser.add_argument("--index", metavar="URL", help="with --fleet: anaconda_index of the servers")
     parser.add_argument("--check", action="store_true", help="count what a second run does and compare it with the budget")
     parser.add_argument("--update", action="store_true", help="with --check: write the budget")
     options = parser.parse_args()
     if options.check:
         check(options.update)
     elif options.fleet:
-        fleet(options.fleet)
+        caches = {"base_apt_proxy": options.apt_proxy, "anaconda_index": options.index}
+        fleet(options.fleet, {name: url for name, url in caches.items() if url})
     else:
         rounds(options.rounds)
 

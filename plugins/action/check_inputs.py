@@ -179,8 +179,11 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"{host}: nothing was changed, the input is wrong.\n" + "\n".join(f"- {text}" for text in problems))
         only, skipped = (listed(context.CLIARGS.get(name)) for name in ("tags", "skip_tags"))
         running = [role for role, tags in applied.items() if runs(tags, only or ["all"], skipped)]
-        fetching = [role for role in running if (ROOT / "roles" / role / "tasks/fetch.yml").exists()]
-        return {"changed": False, "roles": running, "fetching": fetching}
+
+        def having(entry):
+            return [role for role in running if (ROOT / "roles" / role / f"tasks/{entry}.yml").exists()]
+
+        return {"changed": False, "roles": running, "fetching": having("fetch"), "beginning": having("begin")}
 
     def _with_place(self, name, text):
         where = place(name, self._places)

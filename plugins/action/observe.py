@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
     """Looks, under each of its names."""
 
     TRANSFERS_FILES = False
+    _supports_async = True
 
     def look(self, name, function, given, task_vars, more=()):
         """Run one function on the host and return its answer.
@@ -102,4 +103,4 @@ class ActionModule(ActionBase):
             answer = self.look(name, "at_rest", self._task.args, task_vars)
         except AnsibleActionFail:
             answer = None
-        return answer or self._execute_module(task_vars=task_vars)
+        return answer or self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)

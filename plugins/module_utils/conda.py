@@ -1,16 +1,66 @@
-"""What the modules for conda share: running a program, writing a file whole, taking back loose permissions."""
+"""What the modules for conda share: being alone at something, running a program, writing a file whole, taking back loose permissions."""
 
+import contextlib
+import fcntl
 import os
 import re
 import stat
 import subprocess
 import tempfile
+import time
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 class Failed(Exception):
     """Something went wrong; the text is the sentence for the person who runs the play."""
+
+
+def _locked(path):
+    """Return the file at *path*, made and locked, or None where somebody holds it."""
+    file = open(path, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before has removed it, and what was opened here may be that one.
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    file.close()
+    return None
+
+
+@contextlib.contextmanager
+def alone(path, patience=3600):
+    """Hold the lock at *path* while the block runs; a process that ends, however it ends, lets go of it.
+
+    :arg path: of a file for this alone, gone afterwards.
+    :arg patience: seconds to wait for who holds it.
+    :raises Failed: when it is still held then.
+    """
+    until = time.monotonic() + patience
+    while (file := _locked(path)) is None:
+        if time.monotonic() > until:
+            text = "another run has been at work for %d minutes; `fuser %s` on the server names it, end it and run again"
+            raise Failed(text % (patience // 60, path))
+        time.sleep(0.1)
+    with file:
+        try:
+            yield
+        finally:
+            os.unlink(path)
+
+
+def taken(path):
+    """Tell whether somebody holds the lock at *path*."""
+    try:
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def environment(**more):

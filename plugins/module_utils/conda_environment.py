@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 
-from ansible.module_utils.conda import Failed, kept, read, run, tighten, write
+from ansible.module_utils.conda import Failed, alone, kept, read, run, taken, tighten, write
 from ansible.module_utils.requirements import canonical, pinned, plain
 
 KERNELS = "/usr/local/share/jupyter/kernels"
@@ -112,6 +112,11 @@ def spec_name(spec):
     if not found:
         raise Failed("the conda package `%s` cannot be read; write it as name, name=version or name>=version" % spec)
     return found[1].lower()
+
+
+def lock(given):
+    """Return the path of the lock that whoever changes the environment holds."""
+    return os.path.join(given["prefix"], ".environment-%s.lock" % given["name"])
 
 
 class Builder:
@@ -265,14 +270,15 @@ class Builder:
         write(self.state_file, json.dumps(self.state, indent=1, sort_keys=True) + "\n")
 
     def conda(self, *words):
-        """Run conda on the environment; its package cache is root's own.
+        """Run conda on the environment; its package cache is root's own, and one conda at a time may fill it.
 
         :raises Failed: with what conda said.
         """
         cache = os.path.join(self.given["prefix"], "pkgs")
         program = os.path.join(self.given["prefix"], "bin", "conda")
         command = [program, words[0], "--yes", "--quiet", "--prefix", self.path, *words[1:]]
-        run(command, "environment %s: conda %s" % (self.name, words[0]), CONDA_PKGS_DIRS=cache)
+        with alone(os.path.join(self.given["prefix"], ".packages.lock")):
+            run(command, "environment %s: conda %s" % (self.name, words[0]), CONDA_PKGS_DIRS=cache)
 
     def uv(self, *words):
         """Run ``uv pip`` on the environment.
@@ -282,7 +288,7 @@ class Builder:
 
         :raises Failed: with what uv said.
         """
-        cache = os.path.join(self.given["prefix"], "envs", ".uv-cache")
+        cache = os.path.join(self.given["prefix"], "envs", ".%s.uv-cache" % self.name)
         shutil.rmtree(cache, ignore_errors=True)
         try:
             command = [self.given["uv"], "pip", words[0], "--quiet", "--python", os.path.join(self.path, "bin", "python"), *words[1:]]
@@ -427,7 +433,9 @@ class Builder:
 
 
 def at_rest(given):
-    """Return the module's answer where there is nothing to do, else None."""
+    """Return the module's answer where there is nothing to do, else None: also while somebody is still at work there."""
+    if taken(lock(given)):
+        return None
     builder = Builder({"state": "present", "conda": [], "requirements": None, "kernel": "", "kernels": KERNELS, **given})
     if builder.differences() or os.path.lexists(builder.aside):
         return None

@@ -29,4 +29,9 @@ fetching:
   type: list
   elements: str
   returned: success
+beginning:
+  description: Those of them that have something to do beside the installation of packages.
+  type: list
+  elements: str
+  returned: success
 """

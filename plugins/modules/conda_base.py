@@ -62,6 +62,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.conda import CERTIFICATES, Failed, kept, read, run, tighten, write
@@ -148,7 +149,11 @@ def install_uv(prefix, folder, requirements, index):
     words = [os.path.join(prefix, "bin", "python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     words += ["--no-cache-dir", "--require-hashes", "--target", aside, "--requirement", lock]
     more = {"PIP_CERT": CERTIFICATES} if os.path.exists(CERTIFICATES) else {}
-    more.update({"PIP_INDEX_URL": index} if index else {})
+    if index:
+        more["PIP_INDEX_URL"] = index
+    if index.startswith("http:"):
+        # pip refuses a cache without TLS; what comes from there is held against the hashes like everything else.
+        more["PIP_TRUSTED_HOST"] = urlsplit(index).netloc.rpartition("@")[2]
     run(words, "the installation of uv", PIP_ROOT_USER_ACTION="ignore", **more)
     run([os.path.join(aside, "bin", "uv"), "--version"], "the first start of uv")
     write(os.path.join(aside, "requirements.sha256"), hashlib.sha256(requirements.encode()).hexdigest() + "\n")

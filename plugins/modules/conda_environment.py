@@ -11,6 +11,8 @@ description:
   - "What is damaged is repaired: a pip package is installed anew, an environment whose conda part is incomplete or whose creation
     was interrupted is built anew. While it is rebuilt the old one stands aside; if the new one fails, the old one is put back."
   - Packages of conda are never removed for being absent from O(requirements); a package of pip that is not in it is.
+  - One at a time changes an environment; a second waits, and then finds nothing left to do. So a task with C(async) and C(poll=0) may
+    begin, and a later one with the same options wait for it and tell what went wrong.
 options:
   prefix:
     description: Prefix of the conda distribution. The environment lives in C(envs/) below it.
@@ -75,16 +77,37 @@ differences:
   returned: always
 """
 
+import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import Failed, read
-from ansible.module_utils.conda_environment import KERNELS, Builder
+from ansible.module_utils.conda import Failed, alone, read
+from ansible.module_utils.conda_environment import KERNELS, Builder, lock
 
 
 def lines(listing):
     """Return a listing as text for a diff."""
     return "".join(line + "\n" for line in listing)
+
+
+def attend(builder, check_mode):
+    """Bring the environment to what is wanted, unless only asked for what would be done.
+
+    :returns: what differed, as sentences, and the diff.
+    :raises Failed: with a sentence.
+    """
+    differences = builder.differences()
+    before, kernel = builder.now.listing(), builder.kernel_file()
+    after = builder.expected() if differences else before
+    texts = [(builder.path, lines(before), lines(after))]
+    if builder.kernel_differs():
+        texts.append((kernel[0], read(kernel[0]), kernel[1]))
+    if not check_mode and (differences or os.path.lexists(builder.aside)):
+        builder.apply()
+        texts[0] = (builder.path, texts[0][1], lines(builder.now.listing()))
+    return differences, [
+        {"before_header": path, "after_header": path, "before": old, "after": new} for path, old, new in texts if differences
+    ]
 
 
 def main():
@@ -107,21 +130,12 @@ def main():
     )
     os.umask(0o022)
     try:
-        builder = Builder(module.params)
-        differences = builder.differences()
-        before, kernel = builder.now.listing(), builder.kernel_file()
-        after = builder.expected() if differences else before
-        texts = [(builder.path, lines(before), lines(after))]
-        if builder.kernel_differs():
-            texts.append((kernel[0], read(kernel[0]), kernel[1]))
-        if not module.check_mode and (differences or os.path.lexists(builder.aside)):
-            builder.apply()
-            texts[0] = (builder.path, texts[0][1], lines(builder.now.listing()))
+        with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
+            differences, diff = attend(Builder(module.params), module.check_mode)
     except Failed as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg="environment %s: %s; free the disk or mend the file system, and run again" % (module.params["name"], error))
-    diff = [{"before_header": path, "after_header": path, "before": old, "after": new} for path, old, new in texts if differences]
     module.exit_json(changed=bool(differences), differences=differences, diff=diff)
 
 

@@ -5,12 +5,14 @@ import json
 import os
 import random
 import stat
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from ansible.module_utils import conda_environment
-from ansible.module_utils.conda import Failed, tighten
+from ansible.module_utils.conda import Failed, alone, taken, tighten
 from ansible.module_utils.conda_environment import Builder, spec_name
 from ansible.module_utils.requirements import canonical, holds, pinned, plain, values
 from packaging.markers import Marker
@@ -36,7 +38,7 @@ colorama==0.4.6 ; sys_platform == 'win32' \\
 
 FAKE = '''#!{python}
 """A stand-in for conda and uv: notes its call, does as much to the prefix as the module looks at."""
-import json, os, re, shutil, sys
+import json, os, re, shutil, sys, time
 from pathlib import Path
 root = Path("{root}")
 with open(root / "calls", "a") as file:
@@ -44,6 +46,8 @@ with open(root / "calls", "a") as file:
 if (root / "fail").exists() and (root / "fail").read_text() in " ".join(sys.argv):
     print("PackagesNotFoundError: no such thing", file=sys.stderr)
     sys.exit(1)
+if (root / "slow").exists():
+    time.sleep(1)
 words = sys.argv[1:]
 def record(prefix, name, version, files=()):
     (prefix / "conda-meta").mkdir(parents=True, exist_ok=True)
@@ -418,3 +422,75 @@ def test_a_prefix_counts_as_installed_only_with_marker_history_and_conda(tmp_pat
     (tmp_path / "bin/conda").chmod(0o755)
     assert conda_base.installed(str(tmp_path), total)
     assert not conda_base.installed(str(tmp_path), "b" * 64)
+
+
+@pytest.mark.parametrize(
+    ("index", "trusted"),
+    [
+        ("", None),
+        ("https://cache.lan/index/", None),
+        ("http://cache.lan:5000/index/", "cache.lan:5000"),
+        ("http://a:b@cache.lan/", "cache.lan"),
+    ],
+)
+def test_pip_is_told_to_take_uv_from_a_cache_without_tls(tmp_path, monkeypatch, index, trusted):
+    told = []
+
+    def run(words, what, **more):
+        told.append(more)
+        (tmp_path / "uv.new/bin").mkdir(exist_ok=True)
+
+    monkeypatch.setattr(conda_base, "run", run)
+    conda_base.install_uv("/opt/conda", str(tmp_path / "uv"), "uv==1.0 --hash=sha256:aa", index)
+    assert told[0].get("PIP_INDEX_URL", "") == index
+    assert told[0].get("PIP_TRUSTED_HOST") == trusted
+
+
+# One at a time
+
+
+def test_who_holds_a_lock_is_waited_for_and_named(tmp_path):
+    path = str(tmp_path / "lock")
+    with alone(path):
+        assert taken(path)
+        with pytest.raises(Failed, match=f"another run .* `fuser {path}` on the server names it"), alone(path, patience=0):
+            pass
+    assert not taken(path) and not os.path.exists(path)
+
+
+def test_a_process_that_was_killed_lets_go_of_its_lock(tmp_path):
+    path = str(tmp_path / "lock")
+    code = f"import sys, time; sys.path.insert(0, {str(ROOT / 'plugins/module_utils')!r}); from conda import alone\n"
+    code += f"with alone({path!r}): print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n" and taken(path)
+    holder.kill()
+    holder.wait()
+    with alone(path, patience=0):
+        pass
+
+
+def in_the_background(ask, site):
+    """Begin, wait until it is at work, and return what the task said."""
+    (site.root / "slow").touch()
+    said = ask("conda_environment", site.wanted, "-B", "60", "-P", "0")
+    until = time.monotonic() + 20
+    while not (site.root / "calls").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return said
+
+
+def test_a_second_call_waits_for_the_one_in_the_background(ask, site):
+    said = in_the_background(ask, site)
+    assert said["changed"] and said["started"] and not site.env.exists()
+    assert not ask("conda_environment", site.wanted)["changed"]
+    assert site.calls() == ["conda create", "uv pip install"]
+    assert not list(site.root.glob(".*.lock"))
+
+
+def test_what_failed_in_the_background_is_tried_again_and_told(ask, site):
+    (site.root / "fail").write_text("create")
+    in_the_background(ask, site)
+    assert "PackagesNotFoundError" in ask("conda_environment", site.wanted)["msg"]
+    assert site.calls() == ["conda create", "conda create"]
