@@ -229,6 +229,23 @@ def size(listed, user):
     return int(done.stdout.split()[0])
 
 
+def own_time():
+    """Return the milliseconds that the laptop's command takes for itself when it connects: its run with an ssh that does nothing."""
+    with tempfile.TemporaryDirectory() as home:
+        for path, text in (
+            (".config/fenton/fenton.conf", f"ALIAS='fenton'\nIDENTITY='{home}/key'\n"), ("key", ""), ("bin/ssh", "#!/bin/sh\n"),
+        ):  # fmt: skip
+            Path(home, path).parent.mkdir(parents=True, exist_ok=True)
+            Path(home, path).write_text(text)
+        Path(home, "bin/ssh").chmod(0o755)
+        taken = []
+        for _ in range(21):
+            started = time.monotonic()
+            command(ROOT / "roles/client/files/fenton", HOME=home, PATH=f"{home}/bin:{os.environ['PATH']}")
+            taken.append((time.monotonic() - started) * 1000)
+    return round(statistics.median(taken), 1)
+
+
 class Memory(threading.Thread):
     """Watches what this process's children take on the control node; ``peak`` is their largest common memory (PSS), in MiB."""
 
@@ -356,6 +373,7 @@ def one_round(number, roles, seconds, reports, state):
     note("JupyterLab from start to answer", answers)
     note("kernel from start to answer", kernel)
     note("MiB that the first run brings", size(listed, "tom") - before)
+    note("the command fenton before it is ssh, in ms", own_time())
     fresh()
     note("plain script", plain())
 
@@ -364,7 +382,7 @@ def rounds(count):
     """Measure *count* rounds and write the result."""
     make_peers()
     seconds, reports = {}, {"first": [], "second": []}
-    roles = ("base", "ssh", "session", "tls", "anaconda", "jupyter")
+    roles = ("base", "ssh", "session", "ddns", "tls", "anaconda", "jupyter")
     with tempfile.TemporaryDirectory() as directory:
         for number in range(1, count + 1):
             one_round(number, roles, seconds, reports, Path(directory))

@@ -16,9 +16,13 @@ def said(*words):
 
 
 def release(path="/etc/os-release"):
-    """Return the fields of an os-release file."""
-    with open(path, encoding="utf-8") as file:
-        pairs = [line.strip().partition("=") for line in file if "=" in line and not line.startswith("#")]
+    """Return the fields of an os-release file; none where there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.readlines()
+    except FileNotFoundError:  # macOS
+        lines = []
+    pairs = [line.strip().partition("=") for line in lines if "=" in line and not line.startswith("#")]
     return {name: value.strip("\"'") for name, _, value in pairs}
 
 
@@ -44,6 +48,7 @@ def facts(given):
     container = said("systemd-detect-virt", "--container")
     names = {"debian": "Debian", "ubuntu": "Ubuntu"}
     return {
+        "system": system.sysname,
         "distribution": names.get(about.get("ID"), about.get("NAME", "")),
         "distribution_version": about.get("VERSION_ID", ""),
         "distribution_major_version": about.get("VERSION_ID", "").partition(".")[0],
@@ -51,6 +56,9 @@ def facts(given):
         "nodename": system.nodename,
         "hostname": system.nodename.partition(".")[0],
         "fqdn": socket.getfqdn(),
+        "user_uid": os.getuid(),
+        "user_gid": os.getgid(),
+        "user_dir": os.path.expanduser("~"),
         "default_ipv4": default_address("-4", "192.0.2.1"),
         "default_ipv6": default_address("-6", "2001:db8::1"),
         "virtualization_type": container if container != "none" else said("systemd-detect-virt", "--vm"),

@@ -29,10 +29,10 @@ def rests(file):
     if found(file) != ("directory\n" if file.get("state") == "directory" else file["content"]):
         return False
     about = os.stat(file["dest"])
-    return (stat.S_IMODE(about.st_mode), pwd.getpwuid(about.st_uid).pw_name, grp.getgrgid(about.st_gid).gr_name) == (
-        int(mode(file), 8),
-        file.get("owner", "root"),
-        file.get("group", "root"),
+    return (
+        stat.S_IMODE(about.st_mode) == int(mode(file), 8)
+        and file.get("owner", "root") in (str(about.st_uid), pwd.getpwuid(about.st_uid).pw_name)
+        and file.get("group", "root") in (str(about.st_gid), grp.getgrgid(about.st_gid).gr_name)
     )
 
 

@@ -23,8 +23,8 @@ options:
     default: {}
   at_rest:
     description:
-      - By a name, one of the modules C(write_files), C(administrators), C(conda_base) and C(conda_environment) with its arguments.
-        Whether it would find nothing to do is returned under C(at_rest).
+      - By a name, one of the modules C(write_files), C(ssh_include), C(administrators), C(conda_base) and C(conda_environment) with its
+        arguments. Whether it would find nothing to do is returned under C(at_rest).
     type: dict
     default: {}
   timeout:

@@ -19,15 +19,15 @@ def missing():
 
 
 @contextlib.contextmanager
-def browser(home, authority):
-    """Run Chromium with *home* as its empty home, trusting the certificate in the file *authority* and no other private one.
+def browser(home, authority=None):
+    """Run Chromium with *home* as its home, trusting the certificate in the file *authority* and no other private one.
 
-    :arg home: an empty directory.
+    :arg home: an empty directory; without *authority* it may have a database of certificates.
     :arg authority: path of a PEM file.
     """
     store = home / ".pki/nssdb"
-    store.mkdir(parents=True)
-    for words in (["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "fenton", "-i", authority]):
+    store.mkdir(parents=True, exist_ok=authority is None)
+    for words in [["-N", "--empty-password"], ["-A", "-t", "C,,", "-n", "fenton", "-i", authority]] if authority else []:
         subprocess.run(["certutil", "-d", f"sql:{store}", *map(str, words)], check=True, capture_output=True, timeout=60)
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM

@@ -1,6 +1,6 @@
 """The laptop's half: every verb of the command, through a gateway, with the network cut and the server changed under it."""
 
-import json
+import concurrent.futures
 import os
 import pty
 import re
@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+from browser import browser, find, missing, wait
 from conftest import ROOT, SCENARIO, run
 
 VIDEO = "https://www.youtube.com/watch?v=3GRSbr0EYYU"
@@ -40,6 +41,12 @@ class Laptop:
         """Run a command as the owner with *script* on its input."""
         return run(*self.words("-i"), *command, input=script, timeout=60)
 
+    def unshare(self):
+        """End the shared connections, and wait until they have gone."""
+        return self.sh(
+            "ssh -O exit fenton; ssh -O exit gate; for _ in $(seq 50); do ls ~/.ssh/fenton-* >/dev/null 2>&1 || break; sleep 0.1; done"
+        )
+
     def root(self, script):
         """Run a line of sh as root, past everything."""
         return self.server.docker("sh", "-c", script)
@@ -52,7 +59,8 @@ def laptop(request, servers):
     if it.root("command -v sshfs").returncode:
         assert it.root("apt-get install -qq --no-install-recommends sshfs").returncode == 0
     yield it
-    it.sh("fenton -u; fenton -t off; ssh -O exit fenton; ssh -O exit gate")
+    it.sh("fenton -u; fenton -t off")
+    it.unshare()
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +116,7 @@ def eventually(what, seconds=20):
 def test_the_laptop_reaches_the_server_only_through_the_gateway(laptop, server):
     straight = ["ssh", "-F", "none", "-o", "ConnectTimeout=3", "-o", "StrictHostKeyChecking=no", server.address, "true"]
     assert laptop.run(*straight).returncode == 255
-    assert laptop.type("hostname\n", "fenton").stdout == "fenton\n"
+    assert laptop.type("hostname\n", "fenton").stdout.splitlines()[-1] == "fenton"
 
 
 def test_a_connection_ends_with_the_status_of_the_shell_there(laptop):
@@ -122,7 +130,7 @@ def test_the_pinned_host_key_is_the_servers(laptop, server):
 
 
 def test_the_owners_own_configuration_is_there_and_in_force(laptop):
-    assert laptop.sh("ssh -G example").stdout.splitlines()[0:2] and "hostname example.org" in laptop.sh("ssh -G example").stdout
+    assert "hostname example.org" in laptop.sh("ssh -G example").stdout
     assert laptop.sh("cat ~/.ssh/config").stdout.count("Include") == 1
 
 
@@ -153,7 +161,8 @@ def mounted(laptop):
 def test_a_mount_comes_back_after_the_network_was_cut(laptop, cut):
     laptop.sh("echo 1 >~/fenton/note")
     cut()
-    for limit in (25, 10):
+    # The keep-alive of fifteen seconds, once; then the time for connecting.
+    for limit in (25, 15):
         begun = time.monotonic()
         assert laptop.sh("cat ~/fenton/note", timeout=60).returncode != 0
         assert time.monotonic() - begun < limit
@@ -293,13 +302,15 @@ def test_an_interactive_login_is_a_terminal(laptop):
 
 def test_what_runs_there_survives_the_laptop(laptop, server):
     server.docker("rm", "-f", f"{HOME}/ran")
-    said = laptop.run("fenton", "run", 'sleep 3; echo it\'s "done" >~/ran; exit 5')
-    assert said.returncode == 0 and "window" in said.stdout, said
-    laptop.sh("ssh -O exit fenton; ssh -O exit gate")
+    said = laptop.run("fenton", "run", 'sleep 3; echo "it\'s" done >~/ran; exit 5')
+    window = re.search(r"window (\d+) \(sleep\)", said.stdout)
+    assert said.returncode == 0 and window, said
+    laptop.unshare()
     assert eventually(lambda: server.docker("cat", f"{HOME}/ran").stdout) == "it's done\n"
-    pane = ["runuser", "-u", "ada", "--", "tmux", "capture-pane", "-p", "-t", "=main:sleep"]
-    assert eventually(lambda: "ended with status 5" in server.docker(*pane).stdout)
-    server.docker("runuser", "-u", "ada", "--", "tmux", "kill-window", "-t", "=main:sleep")
+    tmux = ["runuser", "-u", "ada", "--", "tmux"]
+    pane = ["capture-pane", "-p", "-t", f"=main:{window[1]}"]
+    assert eventually(lambda: "ended with status 5" in server.docker(*tmux, *pane).stdout)
+    server.docker(*tmux, "kill-window", "-t", f"=main:{window[1]}")
 
 
 def test_words_of_a_command_stay_words(laptop, server):
@@ -319,12 +330,29 @@ def test_a_tunnel_leads_to_jupyterlab(laptop):
     assert laptop.run("fenton", "-t").stdout == said.stdout
     assert laptop.run("fenton", "-t", "9999").stdout == "https://localhost:9999/lab\n"
     # Killed, it is opened again.
-    assert laptop.sh("pkill -9 -f fenton-fenton-8888").returncode == 0
+    assert laptop.sh("pkill -9 -f '[f]enton-fenton-8888'").returncode == 0
     assert "dead" in laptop.run("fenton", "doctor").stdout
     assert laptop.run("fenton", "-t").returncode == 0
     assert laptop.run(*page, "https://localhost:8888/login").stdout == "200"
     assert "2 tunnel" in laptop.run("fenton", "-t", "off").stdout
     assert laptop.run(*page, "https://localhost:8888/login").returncode == 7
+
+
+def test_the_laptop_trusts_the_server_as_far_as_it_was_asked_to(laptop):
+    laptop.run("fenton", "-t")
+    said = laptop.run("curl", "-sS", "-o", "/dev/null", "https://localhost:8888/login")
+    assert said.returncode == (0 if "system" in laptop.server.variables["client_trust"] else 60), said
+    laptop.run("fenton", "-t", "off")
+
+
+def test_the_owners_browser_shows_no_warning(laptop, server, tmp_path):
+    """With the certificates of the laptop's owner, in a browser beside it."""
+    if missing():
+        pytest.skip(f"no browser here: apt-get install {missing()}")
+    assert run("docker", "cp", f"{laptop.server.container}:{HOME}/.pki", tmp_path).returncode == 0
+    with browser(tmp_path) as driver:
+        driver.get(server.connection["jupyter"]["ada"]["url"])
+        assert wait(driver, lambda d: find(d, "#password_input"))
 
 
 def test_other_ports_are_tunnelled_too(laptop):
@@ -367,21 +395,25 @@ def test_the_doctor_finds_all_well(laptop):
 
 @pytest.mark.parametrize("warm", [True, False], ids=["with a shared connection", "without"])
 def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptop, cut, warm):
-    laptop.sh("ssh -O exit fenton; ssh -O exit gate")
+    laptop.unshare()
     if warm:
         assert laptop.run("fenton", "status").returncode == 0
     cut()
-    for verb in (["status"], [], ["-jn"], ["-fs"], ["-t", "8890"], ["-cp", ":x", "y"]):
+
+    def timed(verb):
         begun = time.monotonic()
-        text = sentence(laptop.run("fenton", *verb), 69)
-        assert time.monotonic() - begun < 11, verb
-        assert "does not answer on port 22 through gate" in text, verb
+        return laptop.run("fenton", *verb), time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for done, seconds in pool.map(timed, (["status"], [], ["-jn"], ["-fs"], ["-t", "8890"], ["-cp", ":x", "y"])):
+            assert "does not answer on port 22 through gate" in sentence(done, 69)
+            assert seconds < 11, done
     doctor = laptop.run("fenton", "doctor")
     assert doctor.returncode == 1 and "does not answer" in doctor.stdout
 
 
 def test_a_dead_gateway_gives_one_sentence(laptop, servers):
-    laptop.sh("ssh -O exit fenton; ssh -O exit gate")
+    laptop.unshare()
     assert run("docker", "pause", servers["gate"].container).returncode == 0
     try:
         begun = time.monotonic()
@@ -392,7 +424,7 @@ def test_a_dead_gateway_gives_one_sentence(laptop, servers):
 
 
 def test_another_host_key_is_refused(laptop, server):
-    laptop.sh("ssh -O exit fenton; ssh -O exit gate")
+    laptop.unshare()
     change = "cd /etc/ssh && mkdir kept && mv ssh_host_* kept/ && ssh-keygen -q -A && systemctl restart ssh"
     assert server.docker("sh", "-c", change).returncode == 0
     try:
@@ -405,13 +437,18 @@ def test_another_host_key_is_refused(laptop, server):
 
 
 def test_a_key_that_is_not_known_there_is_refused(laptop):
-    laptop.sh("ssh -O exit fenton; ssh -O exit gate; cp ~/.ssh/id_ed25519 ~/key; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519 <<<y")
-    laptop.sh("rm ~/.ssh/id_ed25519; ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
+    laptop.unshare()
+    laptop.sh("mv ~/.ssh/id_ed25519 ~/key && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
     try:
-        assert "does not let ada in" in sentence(laptop.run("fenton", "status"), 77)
+        # sshd refuses whoever failed before, for some seconds; that has a sentence of its own.
+        said = eventually(lambda: [done for done in [laptop.run("fenton", "status")] if "hangs up" not in done.stderr], 60)[0]
+        assert "gate does not let ada in" in sentence(said, 77)
+        for _ in range(3):
+            laptop.run("ssh", "-o", "BatchMode=yes", "gate", "true")
+        assert "gate hangs up at once" in sentence(laptop.run("fenton", "status"), 69)
     finally:
-        laptop.sh("cat ~/key >~/.ssh/id_ed25519; rm ~/key; ssh-keygen -y -f ~/.ssh/id_ed25519 >~/.ssh/id_ed25519.pub")
-    assert laptop.run("fenton", "status").returncode == 0
+        laptop.sh("mv ~/key ~/.ssh/id_ed25519; ssh-keygen -y -f ~/.ssh/id_ed25519 >~/.ssh/id_ed25519.pub")
+    assert eventually(lambda: laptop.run("fenton", "status").returncode == 0, 60)
 
 
 # Bad input
@@ -440,15 +477,15 @@ def test_a_server_that_was_never_set_up(laptop):
     laptop.sh("mkdir -p ~/other && cp $(command -v fenton) ~/other/forge")
     said = laptop.sh("~/other/forge status")
     assert said.returncode == 78 and "there is no /home/ada/.config/fenton/forge.conf; run `ansible-playbook" in said.stderr
-    assert laptop.sh("~/other/forge --version").stdout.startswith("forge ")
+    assert laptop.sh("~/other/forge --version; rm -r ~/other").stdout.startswith("forge ")
 
 
 def test_a_key_that_cannot_be_read(laptop):
     laptop.sh("chmod 000 ~/.ssh/id_ed25519")
     assert "cannot be read; `chmod 600" in sentence(laptop.run("fenton"), 77)
-    laptop.sh("chmod 600 ~/.ssh/id_ed25519; mv ~/.ssh/id_ed25519 ~/key")
+    laptop.sh("chmod 600 ~/.ssh/id_ed25519; mkdir ~/kept; mv ~/.ssh/id_ed25519* ~/kept/")
     assert "is not there" in sentence(laptop.run("fenton"), 77)
-    laptop.sh("mv ~/key ~/.ssh/id_ed25519")
+    laptop.sh("mv ~/kept/* ~/.ssh/; rmdir ~/kept")
 
 
 def test_a_mount_path_that_is_not_empty(laptop):
@@ -533,7 +570,7 @@ def read():
     file.readline()
     return json.loads(file.read(size))
 send(1, "initialize", adapterID="python", linesStartAt1=True, pathFormat="path")
-send(2, "attach")
+send(2, "attach", justMyCode=True)
 while True:
     told = read()
     if told.get("event") == "initialized":
@@ -545,7 +582,7 @@ while True:
         send(6, "evaluate", expression="secret * 2", frameId=told["body"]["stackFrames"][0]["id"])
     elif told.get("command") == "evaluate":
         print(told["body"]["result"])
-        send(7, "disconnect")
+        send(7, "disconnect", terminateDebuggee=False)
         break
 """
 
@@ -561,6 +598,7 @@ def test_a_debugger_is_reached_through_the_port_forward_of_an_ide(laptop):
         assert said.stdout == "42\n", said
         assert there.wait(timeout=20) == 0 and there.stdout.read() == "21\n"
     finally:
+        laptop.run("ssh", "fenton", "pkill -f '[d]ebugpy'")
         there.kill()
 
 
@@ -600,27 +638,33 @@ def test_a_workstation_mounts_by_itself(desk):
 
 
 def test_removal_leaves_nothing(laptop):
-    laptop.sh("fenton -u; fenton -t off; ssh -O exit fenton; ssh -O exit gate; rmdir ~/fenton")
+    laptop.sh("fenton -u; fenton -t off; rmdir ~/fenton")
+    laptop.unshare()
     again(laptop, "-e", "client_state=absent")
-    left = laptop.sh(
-        "find ~/.config ~/.local ~/.ssh -newer ~/.ssh/id_ed25519 -type f; ls ~/.ssh/config.d ~/.config/fenton; command -v fenton gate"
+    left = (
+        "grep -rl 'role client' ~ /usr/local /etc 2>/dev/null; ls -d ~/.ssh/config.d ~/.config/fenton 2>/dev/null; command -v fenton gate"
     )
-    assert left.stdout == "", left
+    assert laptop.sh(left).stdout == ""
     assert laptop.sh("cat ~/.ssh/config").stdout == "Host example\n  HostName example.org"
     assert again(laptop, "-e", "client_state=absent")["changed"] == 0
     again(laptop)
-    assert laptop.run("fenton", "status").returncode == 0
+    assert laptop.type("true\n", "fenton").returncode == 0
 
 
-def test_a_changed_address_is_followed_by_the_next_run(desk, server):
+def test_a_changed_address_is_followed_by_the_next_run(desk, server, servers):
     """The server moves; the pinned key stays good, and one run tells the laptop where it is."""
-    network = f"fenton-{SCENARIO}-yard"
-    subnet = json.loads(run("docker", "network", "inspect", network).stdout)[0]["IPAM"]["Config"][0]["Subnet"]
-    new = subnet.rpartition(".")[0] + ".77"
-    desk.sh("ssh -O exit fenton")
-    assert run("docker", "network", "disconnect", network, server.container).returncode == 0
-    assert run("docker", "network", "connect", "--ip", new, network, server.container).returncode == 0
-    sentence(desk.run("fenton", "status"), 69)
+    network, others = f"fenton-{SCENARIO}-yard", [servers[name].container for name in ("train", "desk")]
+    desk.unshare()
+    # Others take its old address and whatever else is free below it, so the server gets a new one.
+    run("docker", "network", "disconnect", network, server.container)
+    for container in (*others, server.container):
+        assert run("docker", "network", "connect", network, container).returncode == 0
+    try:
+        # The old address leads to a laptop, whose host key is not the one that is pinned.
+        assert desk.run("fenton", "status").returncode == 76
+    finally:
+        for container in others:
+            run("docker", "network", "disconnect", network, container)
     sources = ["-i", ROOT / "molecule/laptop/inventory.yml", "-i", ROOT / "molecule/shared/containers"]
     environment = {**os.environ, "FENTON_SCENARIO": SCENARIO, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     done = run("ansible-playbook", *sources, ROOT / "site.yml", "-l", "fenton,desk", cwd=ROOT, env=environment, timeout=600)

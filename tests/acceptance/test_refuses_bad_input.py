@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJajWIzSx4/auS+UI1VGZF5Oc7YAbxCaV7k4+pZ1yDrS ada"
 ADA = {"name": "ada", "keys": [KEY]}
+DYNAMIC = {"name": "home.example.org", "provider": "dyndns2", "server": "dyn.example.org", "username": "ada", "password": "secret"}
 INSTALLER = "/srv/fixtures/Miniforge3-26.7.2-0-Linux-x86_64.sh"
 
 CASES = {
@@ -40,6 +41,13 @@ CASES = {
         {"jupyter_users": [{"name": "ada", "port": 8888, "password": "{{ vault_jupyter_password_ada }}"}]},
         "vault_jupyter_password_ada, which is not defined; add it to group_vars/all/vault.yml",
     ),
+    "a dynamic name that is none": ({"ddns_records": [{**DYNAMIC, "name": "home"}]}, "'home' is not a full DNS name"),
+    "a dynamic name whose password would travel in the clear": (
+        {"ddns_records": [{**DYNAMIC, "server": "http://dyn.example.org"}]},
+        "in the clear",
+    ),
+    "a dynamic name without a password": ({"ddns_records": [{**DYNAMIC, "password": ""}]}, "home.example.org has no password"),
+    "an unknown provider": ({"ddns_records": [{**DYNAMIC, "provider": "dyndns3"}]}, "dyndns3"),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
     "a word where a number belongs": ({"jupyter_users": [{"name": "ada", "port": "soon"}]}, "soon"),

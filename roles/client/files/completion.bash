@@ -1,4 +1,4 @@
-# Completion of fenton in bash, as old as that of macOS (3.2).
+# Completion of fenton in bash, as old as that of macOS (3.2). From Fenton's role client.
 _fenton_offer() {
   # shellcheck disable=SC2207 # words without spaces
   COMPREPLY=($(compgen "$@" -- "${COMP_WORDS[COMP_CWORD]}"))

@@ -1,4 +1,4 @@
-# Completion of fenton in fish.
+# Completion of fenton in fish. From Fenton's role client.
 function __fenton_first
     test (count (commandline -opc)) -eq 1
 end

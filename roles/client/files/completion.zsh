@@ -1,5 +1,5 @@
 #compdef fenton
-# Completion of fenton in zsh.
+# Completion of fenton in zsh. From Fenton's role client.
 _fenton() {
   local -a verbs=(
     '-fs:mount the home directory there'
