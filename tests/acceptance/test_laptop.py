@@ -134,6 +134,12 @@ def test_the_owners_own_configuration_is_there_and_in_force(laptop):
     assert laptop.sh("cat ~/.ssh/config").stdout.count("Include") == 1
 
 
+def test_every_promise_of_the_role_holds(laptop):
+    done = laptop.server.playbook("--tags", "verify")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "changed=0" in done.stdout, done.stdout[-3000:]
+
+
 # Files
 
 
@@ -624,7 +630,7 @@ def again(laptop, *words):
     """Run the site for one laptop, and return its recap as numbers."""
     done = laptop.server.playbook(*words)
     assert done.returncode == 0, done.stdout[-3000:]
-    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", done.stdout.splitlines()[-2] or done.stdout.splitlines()[-1])}
+    return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", done.stdout[done.stdout.rindex("PLAY RECAP") :])}
 
 
 def test_a_workstation_mounts_by_itself(desk):
