@@ -129,6 +129,9 @@ def main():
         supports_check_mode=True,
     )
     os.umask(0o022)
+    # Ansible's mark of a task in the background: what runs in front goes first.
+    if "ANSIBLE_ASYNC_DIR" in os.environ:
+        os.nice(10)
     try:
         with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
             differences, diff = attend(Builder(module.params), module.check_mode)
