@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 
@@ -277,7 +278,14 @@ class Terminal:
 
     def end(self):
         """Wait for its end and return the exit status."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        until = time.monotonic() + 15
+        while time.monotonic() < until:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.1)
+        os.kill(self.pid, signal.SIGKILL)
+        return os.waitpid(self.pid, 0) and "it did not end"
 
 
 def test_one_attaches_to_the_session_that_goes_on(laptop, server):
@@ -285,7 +293,10 @@ def test_one_attaches_to_the_session_that_goes_on(laptop, server):
     terminal.expect(r"\[main\]")
     terminal.send("echo hi-$((40+2))\r")
     terminal.expect("hi-42")
-    terminal.send("\x02d")
+    # One after the other, as fingers do; tmux takes what comes within a millisecond for a paste.
+    terminal.send("\x02")
+    time.sleep(0.3)
+    terminal.send("d")
     assert terminal.end() == 0
     assert "main" in server.docker("runuser", "-u", "ada", "--", "tmux", "ls").stdout
 
