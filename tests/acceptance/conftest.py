@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def run(*words, timeout=120, **options):
     """Run a command on the control node and return the finished process; text in, text out, no terminal."""
     options.setdefault("stdin", subprocess.DEVNULL) if "input" not in options else None
     return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout, **options)
+
+
+def eventually(what, seconds=30):
+    """Return what *what* returns as soon as that is true; fail after so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.3)
+    return pytest.fail(f"not within {seconds} s")
 
 
 def inventory():

@@ -5,6 +5,7 @@ import json
 import time
 
 import pytest
+from conftest import eventually
 
 PLACE = "/var/lib/provider"
 SERVICE = "inadyn@{}.service"
@@ -36,17 +37,6 @@ def zone(server):
     return {(name, address) for name, addresses in names.items() for address in addresses.values()}
 
 
-def wait(what, seconds=30):
-    """Wait until *what* returns something true, and return it; fail after *seconds*."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"not true after {seconds} s")
-
-
 def answer(server, family, address):
     """Let the address check answer with *address*."""
     server.docker("sh", "-c", f"echo {address} >{PLACE}/new && mv {PLACE}/new {PLACE}/{family}")
@@ -63,7 +53,7 @@ def look_now(server):
         for client in CLIENTS:
             # Its main process only: the signal would end the program that it asks for the address.
             server.docker("systemctl", "kill", "--kill-whom=main", "--signal=USR2", SERVICE.format(client))
-        wait(lambda before=before: len(read(server, "asked")) >= before + len(CLIENTS))
+        eventually(lambda before=before: len(read(server, "asked")) >= before + len(CLIENTS))
         time.sleep(0.5)  # the updates that it does not send would come now
 
 
@@ -84,7 +74,7 @@ def with_other(server, /, **values):
 
 def settle(server):
     """Wait until every client has had its first update taken since its configuration changed."""
-    wait(lambda: len(server.docker("sh", "-c", "ls /var/lib/inadyn/*/*.cache").stdout.split()) == len(CLIENTS), 60)
+    eventually(lambda: len(server.docker("sh", "-c", "ls /var/lib/inadyn/*/*.cache").stdout.split()) == len(CLIENTS), 60)
 
 
 @pytest.fixture
@@ -109,7 +99,7 @@ def test_first_starts_send_one_update_each_and_reboots_none(server):
     assert {each["myip"] for each in requests(server)[: len(CLIENTS)]} == {"192.0.2.7", "2001:db8::7"}
     before = int("".join(read(server, "remembered")) or len(CLIENTS))
     settle(server)
-    wait(lambda: all(show(server, client, "ActiveState") == "active" for client in CLIENTS))
+    eventually(lambda: all(show(server, client, "ActiveState") == "active" for client in CLIENTS))
     look_now(server)
     assert len(requests(server)) == before
 
@@ -122,7 +112,7 @@ def test_a_changed_address_arrives_by_itself(server):
         new[family] = next(address for address in addresses if address != present(server, family))
         answer(server, family, new[family])
     expected = {(client.rpartition("-")[0], new[family]) for client, family in CLIENTS.items()}
-    wait(lambda: zone(server) == expected, 60)
+    eventually(lambda: zone(server) == expected, 60)
     assert {each["answer"].split()[0] for each in requests(server)[before:]} == {"good"}
     assert len(requests(server)) == before + len(CLIENTS)
 
@@ -136,7 +126,7 @@ def test_no_update_is_sent_without_a_change(server):
 def test_no_update_is_sent_after_a_restart(server):
     before, asked = len(requests(server)), len(read(server, "asked"))
     server.docker("systemctl", "restart", *(SERVICE.format(client) for client in CLIENTS))
-    wait(lambda: len(read(server, "asked")) >= asked + len(CLIENTS))
+    eventually(lambda: len(read(server, "asked")) >= asked + len(CLIENTS))
     look_now(server)
     assert len(requests(server)) == before
 
@@ -165,7 +155,7 @@ def test_a_wrong_password_is_reported_and_not_shown(server, restored):
     assert done.returncode == 0, done.stdout
     assert WRONG not in done.stdout + done.stderr
     wrong = [client for client in CLIENTS if client.startswith("home")]
-    wait(lambda: [show(server, client, "SubState") for client in wrong] == ["auto-restart"] * len(wrong))
+    eventually(lambda: [show(server, client, "SubState") for client in wrong] == ["auto-restart"] * len(wrong))
     doctor = play(server, tags="verify", ddns_records=records)
     assert doctor.returncode != 0
     assert "The client of every name runs" in doctor.stdout

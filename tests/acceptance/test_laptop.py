@@ -11,7 +11,7 @@ import time
 
 import pytest
 from browser import browser, find, missing, wait
-from conftest import ROOT, SCENARIO, run
+from conftest import ROOT, SCENARIO, eventually, run
 
 VIDEO = "https://www.youtube.com/watch?v=3GRSbr0EYYU"
 HOME = "/home/ada"
@@ -98,17 +98,6 @@ def sentence(done, status):
     assert (done.returncode, len(lines)) == (status, 1), done
     assert lines[0].startswith("fenton: ") and lines[0].endswith((".", "-t 8889", "zip", ":data/", ".py"))
     return lines[0]
-
-
-def eventually(what, seconds=20):
-    """Return what *what* returns as soon as that is true; fail after so many seconds."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.5)
-    return pytest.fail(f"not within {seconds} s")
 
 
 # The way there
