@@ -8,12 +8,20 @@ import stat
 import subprocess
 import tempfile
 import time
+from urllib.parse import urlsplit
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 class Failed(Exception):
     """Something went wrong; the text is the sentence for the person who runs the play."""
+
+
+def conceal(module, address):
+    """Have *module*, an ``AnsibleModule``, print the password in *address* nowhere, if it has one."""
+    password = urlsplit(address).password
+    if password:
+        module.no_log_values.add(password)
 
 
 def _locked(path):

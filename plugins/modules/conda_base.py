@@ -65,7 +65,7 @@ import tempfile
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import CERTIFICATES, Failed, kept, read, run, tighten, write
+from ansible.module_utils.conda import CERTIFICATES, Failed, conceal, kept, read, run, tighten, write
 from ansible.module_utils.conda_base import digest, has_uv, installed, installer, marker
 from ansible.module_utils.urls import open_url
 
@@ -180,6 +180,7 @@ def main():
         supports_check_mode=True,
     )
     given = module.params
+    conceal(module, given["index"])
     prefix, source = given["prefix"], (given["url"], given["sha256"].lower(), given["cache"])
     os.umask(0o022)
     there = installed(prefix, source[1])

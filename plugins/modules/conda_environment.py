@@ -81,7 +81,7 @@ import contextlib
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import Failed, alone, read
+from ansible.module_utils.conda import Failed, alone, conceal, read
 from ansible.module_utils.conda_environment import KERNELS, Builder, lock
 
 
@@ -128,18 +128,23 @@ def main():
         required_if=[["state", "present", ["python"]]],
         supports_check_mode=True,
     )
+    conceal(module, module.params["index"])
     os.umask(0o022)
-    # Ansible's mark of a task in the background: what runs in front goes first.
+    # Ansible's mark of a task in the background: what runs in front goes first, and the record of the job, which Ansible leaves on the
+    # host, gets no arguments: they are long.
+    record = {}
     if "ANSIBLE_ASYNC_DIR" in os.environ:
         os.nice(10)
+        record["invocation"] = {}
     try:
         with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
             differences, diff = attend(Builder(module.params), module.check_mode)
     except Failed as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), **record)
     except OSError as error:
-        module.fail_json(msg="environment %s: %s; free the disk or mend the file system, and run again" % (module.params["name"], error))
-    module.exit_json(changed=bool(differences), differences=differences, diff=diff)
+        text = "environment %s: %s; free the disk or mend the file system, and run again"
+        module.fail_json(msg=text % (module.params["name"], error), **record)
+    module.exit_json(changed=bool(differences), differences=differences, diff=diff, **record)
 
 
 if __name__ == "__main__":

@@ -494,3 +494,17 @@ def test_what_failed_in_the_background_is_tried_again_and_told(ask, site):
     in_the_background(ask, site)
     assert "PackagesNotFoundError" in ask("conda_environment", site.wanted)["msg"]
     assert site.calls() == ["conda create", "conda create"]
+
+
+def test_the_password_of_an_index_is_printed_nowhere(ask, site):
+    wanted = {**site.wanted, "index": "https://ada:hunter2@cache.lan/index/"}
+    begun = in_the_background(lambda name, _, *more: ask(name, wanted, *more), site)
+    assert "hunter2" not in json.dumps(ask("conda_environment", {**wanted, "kernel": "Another"}))
+    record = Path(begun["results_file"])
+    until = time.monotonic() + 20
+    while "changed" not in json.loads(record.read_text()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    # Nobody removes it.
+    assert "hunter2" not in record.read_text() and len(record.read_text()) < 5000
+    record.unlink()
