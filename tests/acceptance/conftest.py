@@ -1,5 +1,6 @@
 """What tests from outside need: the scenario's servers, reached as a person would reach them."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -147,11 +148,25 @@ def server(servers):
     return next(iter(servers.values()))
 
 
+def seen(item):
+    """Return the file that says that a test marked ``once`` has passed on these servers; they go, and it goes with them."""
+    return WORK / "artifacts" / SCENARIO / "seen" / hashlib.sha256(item.nodeid.encode()).hexdigest()
+
+
+def pytest_runtest_setup(item):
+    """Leave out, after the reboot, what is marked ``once``: it breaks things, or takes long, and a reboot makes no difference to it."""
+    if item.get_closest_marker("once") and seen(item).exists():
+        pytest.skip("seen before the reboot")
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Show the journal of the server when a test fails."""
+    """Note what has been seen; show the journal of the server when a test fails."""
     outcome = yield
     report = outcome.get_result()
+    if report.when == "call" and report.passed and item.get_closest_marker("once"):
+        seen(item).parent.mkdir(parents=True, exist_ok=True)
+        seen(item).touch()
     if report.when == "call" and report.failed and "container" in getattr(item.funcargs.get("server"), "variables", {}):
         journal = item.funcargs["server"].docker("journalctl", "-n", "40", "--no-pager", "-p", "notice")
         report.sections.append(("journal of the server", journal.stdout))

@@ -135,6 +135,7 @@ manager.shutdown_kernel(now=True)
 # Damage
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
     before, right = birth(server), version(server, "tqdm")
@@ -155,6 +156,7 @@ def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
     assert birth(server) == before
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 @pytest.mark.parametrize(
     "damage",
@@ -174,6 +176,7 @@ def test_a_half_deleted_or_half_made_environment_is_whole_after_the_next_run(ser
     assert server.docker(f"{SMALL}/bin/sample-tool").stdout == "sample-tool 1.0\n"
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 @pytest.mark.parametrize("step", ["[b]in/conda create", "[u]v pip install", "[m] compileall"])
 def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
@@ -189,6 +192,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
     assert server.docker(f"{SMALL}/bin/sample-tool").returncode == 0
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_an_installation_that_broke_off_is_finished(server):
     server.docker("sh", "-c", f"rm -r {PREFIX}/bin {PREFIX}/conda-meta /etc/profile.d/conda.sh")
@@ -200,6 +204,7 @@ def test_an_installation_that_broke_off_is_finished(server):
 # Changes
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_another_version_updates_in_place_and_back(server):
     before = birth(server)
@@ -211,6 +216,7 @@ def test_another_version_updates_in_place_and_back(server):
     assert birth(server) == before
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_conda_packages_follow_the_list_and_an_environment_goes(server):
     one = {"name": "tools", "conda": ["sample-tool=1.0"]}
@@ -229,6 +235,7 @@ def test_conda_packages_follow_the_list_and_an_environment_goes(server):
     assert "tools" not in server.docker("ls", "-A", f"{PREFIX}/envs").stdout
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_python_that_cannot_be_had_leaves_the_environment_at_work(server):
     before = birth(server)
@@ -241,6 +248,7 @@ def test_a_python_that_cannot_be_had_leaves_the_environment_at_work(server):
     assert changed(server.playbook()) == 0
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_distribution_with_terms_works_once_they_are_accepted(server):
     words = given(
@@ -277,6 +285,7 @@ def refused(server, **variables):
     return told(done)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_wrong_sum_stops_before_the_first_change(server):
     said = refused(server, anaconda_checksum="0" * 64)
@@ -286,6 +295,7 @@ def test_a_wrong_sum_stops_before_the_first_change(server):
     assert "anaconda_checksum in group_vars/all/anaconda.yml" in said
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_download_that_is_cut_short_stops_before_the_first_change(server):
     program = """
@@ -310,6 +320,7 @@ http.server.HTTPServer(("127.0.0.1", 8099), Cut).serve_forever()
     assert "http://127.0.0.1:8099/Miniforge3.sh was cut short, 500000 of" in said
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_terms_that_nobody_accepted_are_refused(server):
     said = refused(server, anaconda_distribution="anaconda")
@@ -317,18 +328,21 @@ def test_terms_that_nobody_accepted_are_refused(server):
     assert "`anaconda_accept_terms: true` in group_vars/all/anaconda.yml" in said
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_an_unknown_distribution_is_refused(server):
     said = refused(server, anaconda_distribution="condor")
     assert re.search("anaconda_distribution.*miniforge, miniconda, anaconda", said)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_version_without_a_sum_is_refused(server):
     said = refused(server, anaconda_checksum="")
     assert "add `anaconda_checksum: <64 hexadecimal digits>` to group_vars/all/anaconda.yml" in said
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_lock_that_does_not_exist_is_refused(server):
     said = refused(server, anaconda_environments=[{"name": "x", "pip_lock": "locks/none.txt"}])

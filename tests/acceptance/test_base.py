@@ -22,15 +22,6 @@ def alone():
         pytest.skip("shown in the scenario base")
 
 
-@pytest.fixture
-def once(alone, server, request):
-    """Skip after the reboot what breaks things and needs runs to mend them."""
-    mark = f"/var/tmp/tested-{request.node.name}"
-    if server.docker("test", "-e", mark).returncode == 0:
-        pytest.skip("done before the reboot")
-    server.docker("touch", mark)
-
-
 def connects(address, port, timeout=2):
     """Tell whether somebody answers at a TCP port."""
     try:
@@ -119,7 +110,8 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     assert server.docker("systemctl", "reload-or-restart", "fenton-firewall").returncode == 0
 
 
-def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(server, once):
+@pytest.mark.once
+def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(alone, server):
     """Another role's rule without the port of this connection, rules that were never loaded, half an installation."""
     server.docker("sh", "-c", f"sed -i 's/22/2222/; s/, until.*\"/\"/' {SSH_RULE}")
     server.docker("sh", "-c", "sed -i '/^Package: zip$/,/^$/s/^Status: .*/Status: install ok unpacked/' /var/lib/dpkg/status")
@@ -131,7 +123,8 @@ def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(server, once)
     assert server.ssh("true", user="root").returncode == 0
 
 
-def test_keys_that_are_not_listed_go_and_a_declared_ssh_port_stays(server, once):
+@pytest.mark.once
+def test_keys_that_are_not_listed_go_and_a_declared_ssh_port_stays(alone, server):
     folder = "/home/ada/.ssh"
     server.docker("sh", "-c", f"echo {KEY[:-4]}x >>{folder}/authorized_keys; cp {folder}/authorized_keys {folder}/authorized_keys2")
     server.docker("sh", "-c", f"sed -i 's/22/22, 2222/; s/, until.*\"/\"/' {SSH_RULE} && systemctl reload fenton-firewall")
@@ -151,7 +144,8 @@ def test_an_administrator_logs_in_and_is_root_by_sudo(alone, server):
     assert server.ssh("journalctl", "-n", "1", "-q", user="ada").stdout
 
 
-def test_a_removed_administrator_is_out(server, once):
+@pytest.mark.once
+def test_a_removed_administrator_is_out(alone, server):
     done = server.playbook("--tags", "base", "-e", json.dumps({"base_administrators": [ADA, {**ADA, "name": "tom"}]}))
     assert done.returncode == 0, done.stdout
     assert server.ssh("sudo -n loginctl enable-linger tom", user="tom").returncode == 0
@@ -210,7 +204,8 @@ def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     assert "no administrator who is present has a key" in " ".join(done.stdout.split())
 
 
-def test_security_updates_would_come_and_leave_the_driver_alone(server, once):
+@pytest.mark.once
+def test_security_updates_would_come_and_leave_the_driver_alone(alone, server):
     done = server.docker("unattended-upgrade", "--dry-run", "--debug")
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
@@ -220,7 +215,8 @@ def test_security_updates_would_come_and_leave_the_driver_alone(server, once):
     assert all(name in re.search(r"Initial blacklist: (.*)", said)[1] for name in ("nvidia-", "libnvidia-", "libcuda", "jupyter"))
 
 
-def test_packages_come_through_the_cache_that_is_named(server, once):
+@pytest.mark.once
+def test_packages_come_through_the_cache_that_is_named(alone, server):
     asked = []
 
     class Cache(http.server.BaseHTTPRequestHandler):

@@ -104,6 +104,7 @@ def test_first_starts_send_one_update_each_and_reboots_none(server):
     assert len(requests(server)) == before
 
 
+@pytest.mark.once
 def test_a_changed_address_arrives_by_itself(server):
     """Without being told to look: by the period of the scenario."""
     before = len(requests(server))
@@ -148,6 +149,7 @@ def test_the_client_has_no_rights(server):
     assert server.docker("runuser", "-u", "nobody", "--", "ls", "/etc/fenton/ddns").returncode != 0
 
 
+@pytest.mark.once
 def test_a_wrong_password_is_reported_and_not_shown(server, restored):
     records = with_other(server, password=WRONG)
     before = len(requests(server))
@@ -184,6 +186,7 @@ def test_what_the_file_cannot_hold_reaches_the_provider_as_it_is(server):
     assert requests(server)[0]["answer"].startswith("good")
 
 
+@pytest.mark.once
 def test_a_server_with_a_wrong_certificate_gets_nothing(server, restored):
     records = with_other(server, server="127.0.0.1:8443")  # the certificate is for localhost
     before = len(requests(server))
@@ -195,6 +198,7 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(server, restored):
     assert len(requests(server)) == before
 
 
+@pytest.mark.once
 def test_without_an_address_nothing_is_sent_and_doctor_says_so(server, restored):
     before = len(requests(server))
     server.docker("mv", f"{PLACE}/ipv4", f"{PLACE}/away")
@@ -242,6 +246,7 @@ HALF = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", HALF)
 def test_the_next_run_finishes_or_repairs(server, name):
     assert server.docker("sh", "-c", HALF[name]).returncode == 0
@@ -257,6 +262,7 @@ def test_the_next_run_finishes_or_repairs(server, name):
         assert show(server, client, "UnitFileState") == "enabled"
 
 
+@pytest.mark.once
 def test_a_name_that_is_taken_out_is_forgotten_and_the_last_takes_all_along(server, restored):
     done = play(server, ddns_records=server.variables["ddns_records"][1:])
     assert done.returncode == 0, done.stdout

@@ -75,14 +75,7 @@ def edits():
     return found + OTHERS
 
 
-@pytest.fixture(scope="module")
-def once(server):
-    """Skip what is long and the same after the reboot and on the second system."""
-    mark = server.artifacts / "edited"
-    if mark.exists() or os.environ.get("OS", "debian13") != "debian13":
-        pytest.skip("seen before the reboot, on debian13")
-    yield
-    mark.touch()
+long = pytest.mark.skipif(os.environ.get("OS", "debian13") != "debian13", reason="seen on debian13")
 
 
 def test_a_run_that_changes_nothing_keeps_to_its_budget(server, tmp_path):
@@ -92,8 +85,10 @@ def test_a_run_that_changes_nothing_keeps_to_its_budget(server, tmp_path):
     assert bench.over(found, json.loads(bench.BUDGET.read_text())) == []
 
 
+@pytest.mark.once
+@long
 @pytest.mark.parametrize(("role", "what", "how", "look"), edits(), ids=[f"{role}: {what}" for role, what, _, _ in edits()])
-def test_what_is_changed_by_hand_is_put_right_by_the_next_run(once, server, role, what, how, look):
+def test_what_is_changed_by_hand_is_put_right_by_the_next_run(server, role, what, how, look):
     def seen():
         return server.docker("bash", "-c", look).stdout
 
@@ -107,6 +102,8 @@ def test_what_is_changed_by_hand_is_put_right_by_the_next_run(once, server, role
     assert seen() == before
 
 
-def test_nothing_is_left_to_do_after_that(once, server):
+@pytest.mark.once
+@long
+def test_nothing_is_left_to_do_after_that(server):
     done = server.playbook()
     assert "changed=0" in done.stdout, done.stdout[-4000:]

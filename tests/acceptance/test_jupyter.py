@@ -248,6 +248,7 @@ def test_the_servers_own_environment_is_no_kernel(lab):
     assert not [spec for spec in specs.values() if "/envs/jupyter/" in spec["spec"]["argv"][0]]
 
 
+@pytest.mark.once
 def test_a_kernel_lives_through_a_second_run(server, lab):
     kernel, before = lab.kernel(), main_pid(server, lab.name)
     lab.text(kernel, "kept = 6 * 7")
@@ -303,6 +304,7 @@ def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
     lab.ask("DELETE", f"/api/contents/{NOTEBOOK.name}")
 
 
+@pytest.mark.once
 @only_here
 def test_sudo_works_in_a_terminal(server, lab):
     rule = f"echo '{lab.name} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/fenton-test"
@@ -316,6 +318,7 @@ def test_sudo_works_in_a_terminal(server, lab):
         server.docker("rm", "/etc/sudoers.d/fenton-test")
 
 
+@pytest.mark.once
 @only_here
 def test_a_users_broken_environment_does_not_break_the_server(server, names):
     name = names[-1]
@@ -338,6 +341,7 @@ def test_a_users_broken_environment_does_not_break_the_server(server, names):
         server.docker("runuser", "-l", name, "-c", mend)
 
 
+@pytest.mark.once
 @only_here
 def test_a_change_waits_for_kernels_or_says_how_many_it_ends(server, lab):
     kernel, before = lab.kernel(), main_pid(server, lab.name)
@@ -355,6 +359,7 @@ def test_a_change_waits_for_kernels_or_says_how_many_it_ends(server, lab):
     assert lab.log_in().status_code == 302
 
 
+@pytest.mark.once
 @only_here
 def test_a_removed_user_loses_the_server_and_nobody_else_anything(server, names, lab):
     gone = names[-1]
@@ -375,6 +380,7 @@ def test_a_removed_user_loses_the_server_and_nobody_else_anything(server, names,
     assert lab.text(kernel, "print(kept)") == "42\n"
 
 
+@pytest.mark.once
 @only_here
 def test_passwords_are_never_printed(server, names):
     users = [{"name": name, "port": Lab(server, name).port} for name in names]
@@ -391,6 +397,7 @@ def test_passwords_are_never_printed(server, names):
         assert server.playbook("--tags", "jupyter").returncode == 0
 
 
+@pytest.mark.once
 @only_here
 @pytest.mark.parametrize(
     ("users", "sentence"),

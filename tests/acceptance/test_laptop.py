@@ -153,6 +153,7 @@ def mounted(laptop):
     laptop.run("fenton", "-u")
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("mounted")
 def test_a_mount_comes_back_after_the_network_was_cut(laptop, cut):
     laptop.sh("echo 1 >~/fenton/note")
@@ -166,6 +167,7 @@ def test_a_mount_comes_back_after_the_network_was_cut(laptop, cut):
     assert eventually(lambda: laptop.sh("cat ~/fenton/note", timeout=60).stdout) == "1\n"
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("mounted")
 def test_a_mount_outlives_a_restart_of_sshd(laptop, server):
     laptop.sh("echo 2 >~/fenton/note")
@@ -173,6 +175,7 @@ def test_a_mount_outlives_a_restart_of_sshd(laptop, server):
     assert eventually(lambda: laptop.sh("cat ~/fenton/note").stdout) == "2\n"
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("mounted")
 def test_a_dead_mount_is_mounted_again(laptop):
     assert laptop.sh("pkill -9 -u ada -x sshfs").returncode == 0
@@ -183,6 +186,7 @@ def test_a_dead_mount_is_mounted_again(laptop):
     assert laptop.sh("ls -d ~/fenton/.ssh").returncode == 0
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("mounted")
 def test_a_full_disk_there_is_an_error_here(laptop, server):
     small = f"{HOME}/small"
@@ -217,6 +221,7 @@ open("data/broken.zip", "w").write("no")
 """
 
 
+@pytest.mark.once
 def test_archives_are_unpacked_where_they_lie(laptop, server):
     server.docker("sh", "-c", f"rm -rf {HOME}/data")
     assert laptop.type(ARCHIVE, "ssh", "fenton", "python3", "-").returncode == 0
@@ -290,6 +295,7 @@ def test_one_attaches_to_the_session_that_goes_on(laptop, server):
     assert "main" in server.docker("runuser", "-u", "ada", "--", "tmux", "ls").stdout
 
 
+@pytest.mark.once
 def test_iterm_shows_windows_of_tmux_as_its_own(laptop):
     terminal = Terminal(laptop.words("-it", TERM_PROGRAM="iTerm.app") + ["fenton", "-jn"])
     terminal.expect("%begin")
@@ -298,6 +304,7 @@ def test_iterm_shows_windows_of_tmux_as_its_own(laptop):
     assert terminal.end() == 0
 
 
+@pytest.mark.once
 def test_an_interactive_login_is_a_terminal(laptop):
     terminal = Terminal(laptop.words("-it") + ["fenton"])
     terminal.expect(r"\$ ")
@@ -306,6 +313,7 @@ def test_an_interactive_login_is_a_terminal(laptop):
     assert terminal.end() == 3
 
 
+@pytest.mark.once
 def test_what_runs_there_survives_the_laptop(laptop, server):
     server.docker("rm", "-f", f"{HOME}/ran")
     said = laptop.run("fenton", "run", 'sleep 3; echo "it\'s" done >~/ran; exit 5')
@@ -319,6 +327,7 @@ def test_what_runs_there_survives_the_laptop(laptop, server):
     server.docker(*tmux, "kill-window", "-t", f"=main:{window[1]}")
 
 
+@pytest.mark.once
 def test_words_of_a_command_stay_words(laptop, server):
     assert laptop.run("fenton", "run", "touch", "a  b's", "$HOME").returncode == 0
     assert eventually(lambda: server.docker("ls", f"{HOME}/a  b's", f"{HOME}/$HOME").returncode == 0)
@@ -351,6 +360,7 @@ def test_the_laptop_trusts_the_server_as_far_as_it_was_asked_to(laptop):
     laptop.run("fenton", "-t", "off")
 
 
+@pytest.mark.once
 def test_the_owners_browser_shows_no_warning(laptop, server, tmp_path):
     """With the certificates of the laptop's owner, in a browser beside it."""
     if missing():
@@ -361,6 +371,7 @@ def test_the_owners_browser_shows_no_warning(laptop, server, tmp_path):
         assert wait(driver, lambda d: find(d, "#password_input"))
 
 
+@pytest.mark.once
 def test_other_ports_are_tunnelled_too(laptop):
     said = laptop.run("fenton", "-t", "2222:22")
     assert "port 22 on fenton" in said.stdout, said
@@ -368,6 +379,7 @@ def test_other_ports_are_tunnelled_too(laptop):
     laptop.run("fenton", "-t", "off")
 
 
+@pytest.mark.once
 def test_the_browser_opens_it_or_the_address_is_printed(laptop):
     assert laptop.run("fenton", "-o").stdout.splitlines()[0] == "https://localhost:8888/lab"
     laptop.sh("mkdir -p ~/fake && printf '#!/bin/sh\\necho \"$1\" >~/opened\\n' >~/fake/xdg-open && chmod +x ~/fake/xdg-open")
@@ -377,6 +389,7 @@ def test_the_browser_opens_it_or_the_address_is_printed(laptop):
     laptop.run("fenton", "-t", "off")
 
 
+@pytest.mark.once
 def test_the_video(laptop):
     assert laptop.run("fenton", "jesus", "christ").stdout == VIDEO + "\n"
 
@@ -399,6 +412,7 @@ def test_the_doctor_finds_all_well(laptop):
     assert re.search(r"chain whole, for localhost, 39\d days left", said.stdout), said
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("warm", [True, False], ids=["with a shared connection", "without"])
 def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptop, cut, warm):
     laptop.unshare()
@@ -418,6 +432,7 @@ def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptop, cut, warm):
     assert doctor.returncode == 1 and "does not answer" in doctor.stdout
 
 
+@pytest.mark.once
 def test_a_dead_gateway_gives_one_sentence(laptop, servers):
     laptop.unshare()
     assert run("docker", "pause", servers["gate"].container).returncode == 0
@@ -429,6 +444,7 @@ def test_a_dead_gateway_gives_one_sentence(laptop, servers):
         run("docker", "unpause", servers["gate"].container)
 
 
+@pytest.mark.once
 def test_another_host_key_is_refused(laptop, server):
     laptop.unshare()
     change = "cd /etc/ssh && mkdir kept && mv ssh_host_* kept/ && ssh-keygen -q -A && systemctl restart ssh"
@@ -442,6 +458,7 @@ def test_another_host_key_is_refused(laptop, server):
     assert laptop.run("fenton", "status").returncode == 0
 
 
+@pytest.mark.once
 def test_a_key_that_is_not_known_there_is_refused(laptop):
     laptop.unshare()
     laptop.sh("mv ~/.ssh/id_ed25519 ~/key && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
@@ -473,12 +490,14 @@ BAD = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", BAD)
 def test_wrong_words_get_one_sentence(laptop, case):
     words, status, text = BAD[case]
     assert text in sentence(laptop.run("fenton", *words), status)
 
 
+@pytest.mark.once
 def test_a_server_that_was_never_set_up(laptop):
     laptop.sh("mkdir -p ~/other && cp $(command -v fenton) ~/other/forge")
     said = laptop.sh("~/other/forge status")
@@ -486,6 +505,7 @@ def test_a_server_that_was_never_set_up(laptop):
     assert laptop.sh("~/other/forge --version; rm -r ~/other").stdout.startswith("forge ")
 
 
+@pytest.mark.once
 def test_a_key_that_cannot_be_read(laptop):
     laptop.sh("chmod 000 ~/.ssh/id_ed25519")
     assert "cannot be read; `chmod 600" in sentence(laptop.run("fenton"), 77)
@@ -494,18 +514,21 @@ def test_a_key_that_cannot_be_read(laptop):
     laptop.sh("mv ~/kept/* ~/.ssh/; rmdir ~/kept")
 
 
+@pytest.mark.once
 def test_a_mount_path_that_is_not_empty(laptop):
     laptop.sh("mkdir -p ~/fenton && echo mine >~/fenton/mine")
     assert "is not empty" in sentence(laptop.run("fenton", "-fs"), 73)
     assert laptop.sh("cat ~/fenton/mine && rm ~/fenton/mine").stdout == "mine\n"
 
 
+@pytest.mark.once
 def test_a_mount_path_that_is_a_file(laptop):
     laptop.sh("rmdir ~/fenton; echo mine >~/fenton")
     assert "is not a directory" in sentence(laptop.run("fenton", "-fs"), 73)
     assert laptop.sh("cat ~/fenton && rm ~/fenton").stdout == "mine\n"
 
 
+@pytest.mark.once
 def test_a_mount_path_inside_another_mount(laptop):
     laptop.sh("mkdir -p ~/outer && sshfs gate: ~/outer && sed -i 's|^MOUNT=.*|MOUNT=/home/ada/outer/in|' ~/.config/fenton/fenton.conf")
     try:
@@ -514,6 +537,7 @@ def test_a_mount_path_inside_another_mount(laptop):
         laptop.sh(f"fusermount3 -u ~/outer; sed -i \"s|^MOUNT=.*|MOUNT='{MOUNT}'|\" ~/.config/fenton/fenton.conf")
 
 
+@pytest.mark.once
 def test_a_port_that_is_taken(laptop):
     holder = subprocess.Popen([*laptop.words(), "python3", "-m", "http.server", "--bind", "127.0.0.1", "8888"], stderr=subprocess.DEVNULL)
     try:
@@ -524,6 +548,7 @@ def test_a_port_that_is_taken(laptop):
         holder.wait()
 
 
+@pytest.mark.once
 def test_no_sshfs(laptop):
     laptop.root("chmod 000 $(command -v sshfs); mv $(command -v sshfs) /root/sshfs")
     try:
@@ -535,12 +560,14 @@ def test_no_sshfs(laptop):
 # What a shell and a person see of it
 
 
+@pytest.mark.once
 def test_help_version_and_manual(laptop):
     assert laptop.run("fenton", "--help").stdout.startswith("Usage: fenton")
     assert laptop.run("fenton", "--version").stdout.startswith("fenton (Fenton) ")
     assert "fenton.1" in laptop.run("man", "-w", "fenton").stdout
 
 
+@pytest.mark.once
 def test_shells_complete_its_verbs(laptop):
     found = "$(ls ~/.local/share/bash-completion/completions/fenton /usr/local/share/bash-completion/completions/fenton 2>/dev/null)"
     bash = f". {found}; COMP_WORDS=(fenton d) COMP_CWORD=1; _fenton; echo ${{COMPREPLY[@]}}"
@@ -553,6 +580,7 @@ def test_shells_complete_its_verbs(laptop):
 # What IDEs do
 
 
+@pytest.mark.once
 def test_an_ide_uploads_and_runs_with_the_interpreter_there(laptop):
     batch = "-mkdir project\nput /etc/hostname project/name.txt\nget project/name.txt back.txt\n"
     assert laptop.type(batch, "sftp", "-q", "-b", "-", "fenton").returncode == 0
@@ -593,6 +621,7 @@ while True:
 """
 
 
+@pytest.mark.once
 def test_a_debugger_is_reached_through_the_port_forward_of_an_ide(laptop):
     laptop.type("secret = 21\nprint(secret)\n", "ssh", "fenton", "cat >program.py")
     debugged = "/opt/conda/envs/jupyter/bin/python -m debugpy --listen 127.0.0.1:5678 --wait-for-client program.py"
@@ -608,6 +637,7 @@ def test_a_debugger_is_reached_through_the_port_forward_of_an_ide(laptop):
         there.kill()
 
 
+@pytest.mark.once
 def test_remote_ssh_of_vs_code_finds_what_it_needs(laptop):
     """A script on the shell's input, and a server on a loopback port there that is reached through a SOCKS forward."""
     script = "mkdir -p ~/.vscode-server && cd ~/.vscode-server && echo served >page && exec python3 -m http.server --bind 127.0.0.1 3999\n"
@@ -633,6 +663,7 @@ def again(laptop, *words):
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", done.stdout[done.stdout.rindex("PLAY RECAP") :])}
 
 
+@pytest.mark.once
 def test_a_workstation_mounts_by_itself(desk):
     again(desk, "-e", "client_automount=true")
     try:
@@ -643,6 +674,7 @@ def test_a_workstation_mounts_by_itself(desk):
     assert "sshfs" not in desk.sh("mount").stdout
 
 
+@pytest.mark.once
 def test_removal_leaves_nothing(laptop):
     laptop.sh("fenton -u; fenton -t off; rmdir ~/fenton")
     laptop.unshare()
@@ -657,6 +689,7 @@ def test_removal_leaves_nothing(laptop):
     assert laptop.type("true\n", "fenton").returncode == 0
 
 
+@pytest.mark.once
 def test_a_changed_address_is_followed_by_the_next_run(desk, server, servers):
     """The server moves; the pinned key stays good, and one run tells the laptop where it is."""
     network, others = f"fenton-{SCENARIO}-yard", [servers[name].container for name in ("train", "desk")]

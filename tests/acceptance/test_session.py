@@ -82,6 +82,7 @@ def test_a_terminal_program_may_drive_the_session(server):
     assert "%exit" in shown
 
 
+@pytest.mark.once
 def test_changed_lists_leave_what_runs_alone(server):
     before = server.docker("pgrep", "-u", USER, "-x", "tmux: server").stdout
     more = [*server.variables["session_windows"], {"name": "load", "command": "while :; do cat /proc/loadavg; sleep 9; done"}]
@@ -160,6 +161,7 @@ def test_programs_are_not_greeted(server, tmp_path):
     assert server.ssh("cat", "copied", user=USER).stdout == "content"
 
 
+@pytest.mark.once
 def test_an_unknown_user_is_refused(server):
     done = server.playbook("--tags", "session", "-e", json.dumps({"session_users": ["ada", "nadia"]}))
     assert done.returncode != 0

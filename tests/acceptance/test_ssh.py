@@ -185,6 +185,7 @@ def sockets():
     shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.environ.get("FENTON_SCENARIO") != "ssh", reason="a whole playbook each; once is enough")
 class TestAnotherPort:
     """One run moves the port, the next finds it, a third moves it back; no shared connection helps them."""

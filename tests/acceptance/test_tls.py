@@ -78,6 +78,7 @@ def handshake(server, name):
         return tls.getpeercert()["subjectAltName"]
 
 
+@pytest.mark.once
 @only_here
 def test_a_name_outside_the_limits_changes_the_authority_and_is_said(server):
     before = (server.artifacts / "ca.pem").read_text()
@@ -94,6 +95,7 @@ def test_a_name_outside_the_limits_changes_the_authority_and_is_said(server):
     assert server.playbook().returncode == 0
 
 
+@pytest.mark.once
 @only_here
 @pytest.mark.parametrize(
     ("variables", "sentence"),
