@@ -61,7 +61,7 @@ def jupyter_proxy_problems(proxies):
         name, command = str(proxy["name"]), [str(word) for word in proxy["command"]]
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in PATHS:
             problems.append(
-                f"jupyter_proxies: {name!r} cannot stand in an address beside Jupyter's own (small letters, digits, -); change it in {PLACE}"
+                f"jupyter_proxies: {name!r} cannot stand in an address beside Jupyter's own (a-z, 0-9, -); change it in {PLACE}"
             )
         if name in names:
             problems.append(f"jupyter_proxies: {name} is there twice; remove one entry in {PLACE}")

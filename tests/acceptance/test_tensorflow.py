@@ -20,7 +20,9 @@ BOARD = "/usr/local/lib/fenton/tensorboard"
 def lab(server):
     """Return ada's JupyterLab, logged in; after a reboot the servers start when the machine already says it is up."""
     one = Lab(server, "ada")
-    eventually(lambda: server.docker("python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {one.port}))").returncode == 0)
+    eventually(
+        lambda: server.docker("python3", "-c", f"import socket; socket.create_connection(('127.0.0.1', {one.port}))").returncode == 0
+    )
     assert one.log_in().status_code == 302
     yield one
     for kernel in one.ask("GET", "/api/kernels").json():
@@ -112,7 +114,9 @@ def test_every_environment_is_a_kernel(lab):
 
 def test_nobody_changes_the_environment_for_others(server):
     for account in ("ada", "nobody"):
-        done = server.docker("runuser", "-u", account, "--", "sh", "-c", "touch /opt/conda/envs/tf/lib/x || touch /opt/conda/envs/tf/bin/python")
+        done = server.docker(
+            "runuser", "-u", account, "--", "sh", "-c", "touch /opt/conda/envs/tf/lib/x || touch /opt/conda/envs/tf/bin/python"
+        )
         assert done.returncode != 0
 
 
@@ -141,11 +145,17 @@ def test_the_launcher_has_a_tile_that_opens_tensorboard(lab, trained, tmp_path):
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"tensorflow_python": "3.14"}, "environment tf: TensorFlow has no build for Python 3.14, only for 3.11, 3.12, 3.13; set tensorflow_python"),
+        (
+            {"tensorflow_python": "3.14"},
+            "environment tf: TensorFlow has no build for Python 3.14, only for 3.11, 3.12, 3.13; set tensorflow_python",
+        ),
         ({"tensorflow_environments": [{"name": "tf", "framework": "theano"}]}, "value of framework must be one of"),
         ({"tensorflow_environments": [{"name": "tf"}, {"name": "tf"}]}, "tensorflow_environments: tf is there twice"),
         ({"tensorflow_environments": [{"name": "jupyter"}]}, "tensorflow_environments: jupyter is an environment of another role"),
-        ({"tensorflow_environments": [{"name": "torch", "framework": "pytorch", "variant": "cuda-pascal"}]}, "PyTorch has no build cuda-pascal"),
+        (
+            {"tensorflow_environments": [{"name": "torch", "framework": "pytorch", "variant": "cuda-pascal"}]},
+            "PyTorch has no build cuda-pascal",
+        ),
         ({"tensorflow_environments": [{"name": "own", "pip_lock": "/no/such.txt"}]}, "there is no file /no/such.txt on the control node"),
         # A disk of 64 MB, as every container has one.
         ({"tensorflow_prefix": "/dev/shm/envs"}, "GB on the disk of the environments, 0.1 GB are free"),
@@ -161,7 +171,10 @@ def test_bad_input_is_refused_before_anything_changes(server, variables, sentenc
 @pytest.mark.parametrize(
     ("how", "look"),
     [
-        ("rm /opt/conda/envs/tf/lib/python3*/site-packages/keras/__init__.py", "/opt/conda/envs/tf/bin/python -c 'import keras; print(keras.__version__)'"),
+        (
+            "rm /opt/conda/envs/tf/lib/python3*/site-packages/keras/__init__.py",
+            "/opt/conda/envs/tf/bin/python -c 'import keras; print(keras.__version__)'",
+        ),
         (f"sed -i 's/0o077/0o000/' {BOARD}", f"cat {BOARD}"),
         (f"chmod -x {BOARD}", f"stat -c %a {BOARD}"),
         ("rm /usr/local/lib/fenton/tensorboard.svg", "cat /usr/local/lib/fenton/tensorboard.svg"),

@@ -107,16 +107,16 @@ def test_a_lock_of_the_owner_takes_the_place_of_the_roles(tmp_path):
         ([TF], {"cards": [card("hopper")], "machine": "aarch64"}, "TensorFlow has no build for aarch64 with an NVIDIA card"),
         ([{**TF, "variant": "cuda"}], {"machine": "aarch64"}, "the build cuda of TensorFlow is for x86_64, not for aarch64"),
         ([{**TORCH, "variant": "cuda-pascal"}], {}, "PyTorch has no build cuda-pascal, only cuda, cpu"),
-        ([{**TF, "variant": "cuda"}], {"cards": [card("pascal")]}, "the build cuda of TensorFlow has no code for a card of the architecture pascal"),
+        ([{**TF, "variant": "cuda"}], {"cards": [card("pascal")]}, "the build cuda of TensorFlow has no code for a card"),
         (
             [JAX], {"cards": [card("ada")], "driver": "550.163.01"},
             "the build cuda of JAX needs NVIDIA driver 580, here is 550.163.01; give it `variant: cuda-pascal`",
         ),
-        ([TORCH], {"cards": [card("ada")], "driver": "550.163.01"}, "needs NVIDIA driver 580, here is 550.163.01; give it `variant: cpu` or"),
+        ([TORCH], {"cards": [card("ada")], "driver": "550.163.01"}, "driver 580, here is 550.163.01; give it `variant: cpu` or"),
         ([TF], {"avx": False}, "TensorFlow needs a processor with AVX, and this one has none"),
         ([TF], {"free": 1900}, "tf needs 2.3 GB on the disk of the environments, 1.9 GB are free"),
         ([TF, JAX], {"free": 2500}, "tf and jax need 3.5 GB on the disk"),
-        ([TF], {"free": 5000, "cards": [card("pascal")]}, "tf needs 7.1 GB on the disk"),
+        ([TF], {"free": 5000, "cards": [card("pascal")]}, "tf needs 7.3 GB on the disk"),
     ],
 )  # fmt: skip
 def test_what_would_not_work_gets_a_sentence_with_the_file_to_change(entries, given, sentence):
@@ -206,7 +206,11 @@ def test_every_lock_is_of_a_build():
 
 
 def test_the_program_that_jupyterlab_starts_is_python_and_runs_in_the_environment():
-    variables = {"ansible_managed": "Ansible managed", "tensorflow_logs": "~/a \"b'", "__tensorflow_board_python": "/opt/conda/envs/tf/bin/python"}
+    variables = {
+        "ansible_managed": "Ansible managed",
+        "tensorflow_logs": "~/a \"b'",
+        "__tensorflow_board_python": "/opt/conda/envs/tf/bin/python",
+    }
     text = (ROLE / "templates/tensorboard.j2").read_text()
     text = Templar(DataLoader(), variables=variables).template(trust_as_template(text))
     assert text.startswith("#!/opt/conda/envs/tf/bin/python -I\n")

@@ -1,8 +1,8 @@
 """Train a small network and say on which device: ``python train.py tensorflow|pytorch|jax``, as any user.
 
-Prints one line of JSON: ``framework`` with its version, ``device`` (the card's name, or CPU), ``gpu`` (whether the arithmetic was done there),
-``first`` and ``last`` (mean squared error before and after), ``seconds`` (from the first import to the end).
-Ends with the framework's own error where it cannot train. Memory of the card is taken as it is needed, so jobs beside it go on.
+Prints one line of JSON: ``framework`` with its version, ``device`` (the card's name, or CPU), ``gpu`` (whether the arithmetic was done
+there), ``first`` and ``last`` (mean squared error before and after), ``seconds`` (from the first import to the end). Ends with the
+framework's own error where it cannot train. Memory of the card is taken as it is needed, so jobs beside it go on.
 """
 
 import json
@@ -72,7 +72,7 @@ def with_jax():
     def error(weights):
         return np.mean((np.tanh(x @ weights[0] + weights[1]) @ weights[2] + weights[3] - y) ** 2)
 
-    step = jax.jit(lambda weights: [old - RATE * by for old, by in zip(weights, jax.grad(error)(weights))])
+    step = jax.jit(lambda weights: [old - RATE * by for old, by in zip(weights, jax.grad(error)(weights), strict=True)])
     first = float(error(weights))
     for _ in range(STEPS):
         weights = step(weights)
