@@ -158,7 +158,7 @@ def test_programs_behind_the_login_listen_where_they_are_told(monkeypatch, tmp_p
         monkeypatch, tmp_path, jupyter_proxies=[proxy(icon="/a.svg"), proxy(name="page", command=["/usr/bin/page", "--port={port}"])]
     ).ServerProxy.servers
     assert servers["board"]["command"] == ["/usr/bin/board", "{unix_socket}"]
-    assert servers["board"]["launcher_entry"] == {"title": 'The "board"', "icon_path": "/a.svg", "category": "Other"}
+    assert servers["board"]["launcher_entry"] == {"title": 'The "board"', "icon_path": "/a.svg"}
     assert (servers["board"]["unix_socket"], servers["page"]["unix_socket"]) == (True, False)
 
 
