@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from browser import browser, find, log_in, missing, wait, wait_for_lab
 from conftest import ROOT, eventually
+from conftest import run as execute
 from test_jupyter import Lab
 
 NOTEBOOK = Path(__file__).parent / "notebooks/train.ipynb"
@@ -141,6 +142,22 @@ def test_the_launcher_has_a_tile_that_opens_tensorboard(lab, trained, tmp_path):
         if os.environ.get("FENTON_SCREENSHOTS"):
             for name in ("launcher.png", "tensorboard.png"):
                 shutil.copy(tmp_path / name, ROOT / ".work" / name)
+
+
+def test_a_card_that_is_not_computed_on_breaks_the_promise(server, tmp_path):
+    """As on a server whose driver does not work: the fact says that there is a card, the framework finds none."""
+    card = {"address": "0000:01:00.0", "device": "1b80", "architecture": "pascal", "driver": "nvidia"}
+    fact = {"ansible.builtin.set_fact": {"gpus": [card], "cacheable": True}, "tags": "always"}
+    play = [{"hosts": "all", "become": True, "gather_facts": False, "pre_tasks": [fact], "roles": ["tensorflow"]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    sources = ["-i", ROOT / "molecule/tensorflow/inventory.yml", "-i", ROOT / "molecule/shared/containers"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    done = execute("ansible-playbook", *sources, tmp_path / "play.yml", "--tags", "verify", cwd=ROOT, env=environment)
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert "This promise does not hold: verify | A network learns in every environment, on the GPU where there is one: tf on CPU" in said
+    assert "computed on the CPU, though the server has a card" in said
+    assert "look first whether `nvidia-smi` answers" in said
 
 
 @pytest.mark.parametrize(
