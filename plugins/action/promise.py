@@ -26,9 +26,7 @@ class ActionModule(ActionBase):
         )
         conditions = args["that"] if isinstance(args["that"], list) else [args["that"]]
         broken = [str(condition) for condition in conditions if not self._templar.evaluate_conditional(condition)]
-        # The name may end with what was seen; Ansible works that out for its own display only.
-        name = self._task.get_name().replace(self._task.name, str(self._templar.template(self._task.name)))
-        verdict = {"name": name, "holds": not broken, "broken": broken, "cure": args["cure"].strip()}
+        verdict = {"name": self._task.get_name(), "holds": not broken, "broken": broken, "cure": args["cure"].strip()}
         if broken and args["seen"] is not None:
             verdict["seen"] = args["seen"]
         result = {"changed": False, "promise": verdict}
