@@ -424,7 +424,7 @@ def fleet(count, caches):
     def inventory(hosts, **more):
         """Write an inventory of so many workbenches and return what :func:`site` is given for it."""
         names = [f"node{number:02}" for number in range(1, hosts + 1)]
-        variables = {"base_administrators": people, "base_timezone": "Etc/UTC", **caches, **more}
+        variables = {"base_administrators": people, "base_timezone": "Etc/UTC", "tensorflow_environments": [], **caches, **more}
         group = {"children": {"servers": {"children": {"workbenches": {"hosts": dict.fromkeys(names, variables)}}}}}
         file = WORK / f"fleet{hosts}.yml"
         file.write_text(json.dumps({"all": group}))

@@ -5,6 +5,12 @@ import re
 from passlib.hash import argon2
 
 FILE = "group_vars/all/jupyter.yml"
+PLACE = "group_vars/workbenches/jupyter.yml"
+# What Jupyter and its extensions answer under themselves.
+PATHS = set(
+    "api custom doc edit files kernelspecs lab login logout metrics nbconvert nbextensions notebooks proxy public server-proxy static "
+    "terminals tree view".split()
+)
 SHORTEST = 12
 # What jupyter_server itself uses: 10 MiB, ten rounds.
 HASHER = argon2.using(type="ID", memory_cost=10240, rounds=10, parallelism=8)
@@ -42,6 +48,28 @@ def jupyter_problems(users):
             )
         elif password is not None and ("\n" in password or password != password.strip()):
             problems.append(f"jupyter_users: the password of {name} begins or ends with a space or has two lines; change it in {FILE}")
+    return problems
+
+
+def jupyter_proxy_problems(proxies):
+    """Return sentences about entries of ``jupyter_proxies`` that would not work.
+
+    :arg proxies: list of dictionaries with ``name``, ``title``, ``command`` (list of words) and perhaps ``icon``.
+    """
+    problems, names = [], set()
+    for proxy in proxies:
+        name, command = str(proxy["name"]), [str(word) for word in proxy["command"]]
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in PATHS:
+            problems.append(
+                f"jupyter_proxies: {name!r} cannot stand in an address beside Jupyter's own (a-z, 0-9, -); change it in {PLACE}"
+            )
+        if name in names:
+            problems.append(f"jupyter_proxies: {name} is there twice; remove one entry in {PLACE}")
+        names.add(name)
+        if not command or not command[0].startswith("/"):
+            problems.append(f"jupyter_proxies: the command of {name} must begin with the path of a program; correct it in {PLACE}")
+        if not any(mark in word for word in command for mark in ("{unix_socket}", "{port}")):
+            problems.append(f"jupyter_proxies: the command of {name} does not say where to listen; add {{unix_socket}} to it in {PLACE}")
     return problems
 
 
@@ -113,4 +141,5 @@ class FilterModule:
             "jupyter_differing": jupyter_differing,
             "jupyter_password": jupyter_password,
             "jupyter_problems": jupyter_problems,
+            "jupyter_proxy_problems": jupyter_proxy_problems,
         }

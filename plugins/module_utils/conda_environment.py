@@ -294,6 +294,8 @@ class Builder:
             command = [self.given["uv"], "pip", words[0], "--quiet", "--python", os.path.join(self.path, "bin", "python"), *words[1:]]
             more = {"UV_DEFAULT_INDEX": self.given["index"]} if self.given.get("index") else {}
             what = "environment %s: uv pip %s" % (self.name, words[0])
+            # Every package is held against its hash, so it does not matter which index has it first.
+            more["UV_INDEX_STRATEGY"] = "unsafe-best-match"
             run(command, what, cwd=self.path, UV_CACHE_DIR=cache, UV_LINK_MODE="hardlink", **more)
         finally:
             shutil.rmtree(cache, ignore_errors=True)

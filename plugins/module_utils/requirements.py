@@ -3,6 +3,7 @@
 import re
 
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*==\s*([^\s;]+)\s*(?:;\s*(.*))?$")
+INDEX = re.compile(r"(-i|--index-url|--extra-index-url)[ =]+\S+$")
 TOKEN = re.compile(r"\s*(\(|\)|'[^']*'|\"[^\"]*\"|<=|>=|==|!=|~=|<|>|not\s+in\b|in\b|and\b|or\b|[A-Za-z_.]+)")
 
 
@@ -127,14 +128,14 @@ def values(python, machine):
 
 
 def pinned(text, python, machine):
-    """Return the versions that a locked requirements file wants, by canonical name.
+    """Return the versions that a locked requirements file wants, by canonical name; lines that name an index are the installer's.
 
     :raises ValueError: with a sentence, when a line is not pinned, has no hash or cannot be read.
     """
     known, wanted = values(python, machine), {}
     for line in re.sub(r"\\\s*\n", " ", text).splitlines():
         line = re.sub(r"(^|\s)#.*", "", line).strip()
-        if not line:
+        if not line or INDEX.match(line):
             continue
         requirement, *hashes = re.split(r"\s--hash=", line)
         found = PIN.match(requirement.strip())

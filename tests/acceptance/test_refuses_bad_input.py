@@ -48,6 +48,29 @@ CASES = {
     ),
     "a dynamic name without a password": ({"ddns_records": [{**DYNAMIC, "password": ""}]}, "home.example.org has no password"),
     "an unknown provider": ({"ddns_records": [{**DYNAMIC, "provider": "dyndns3"}]}, "dyndns3"),
+    "a framework without a build for this Python": (
+        {"tensorflow_environments": [{"name": "tf"}], "tensorflow_python": "3.14"},
+        "TensorFlow has no build for Python 3.14, only for 3.11, 3.12, 3.13",
+    ),
+    "an unknown framework": ({"tensorflow_environments": [{"name": "tf", "framework": "theano"}]}, "theano"),
+    "a framework without such a build": (
+        {"tensorflow_environments": [{"name": "torch", "framework": "pytorch", "variant": "cuda-pascal"}]},
+        "PyTorch has no build cuda-pascal, only cuda, cpu",
+    ),
+    "two environments of one name": ({"tensorflow_environments": [{"name": "tf"}, {"name": "tf"}]}, "tf is there twice"),
+    "an environment in the place of JupyterLab's": (
+        {"tensorflow_environments": [{"name": "jupyter"}]},
+        "jupyter is an environment of another role",
+    ),
+    # A container has a disk of 64 MB there.
+    "a disk too small for a framework": (
+        {"tensorflow_environments": [{"name": "tf"}], "tensorflow_prefix": "/dev/shm/envs"},
+        "tf needs 2.3 GB on the disk of the environments, 0.1 GB are free",
+    ),
+    "a page in the place of Jupyter's own": (
+        {"jupyter_proxies": [{"name": "lab", "title": "Lab", "command": ["/bin/true", "{port}"]}]},
+        "'lab' cannot stand in an address beside Jupyter's own",
+    ),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
     "a word where a number belongs": ({"jupyter_users": [{"name": "ada", "port": "soon"}]}, "soon"),

@@ -175,6 +175,15 @@ def test_a_line_without_version_or_hash_is_refused(line):
         pinned(line, "3.13", "x86_64")
 
 
+@pytest.mark.parametrize("line", ["--index-url https://a/simple", "--extra-index-url=https://a/simple/", "-i https://a"])
+def test_a_lock_may_say_where_its_packages_are(line):
+    assert pinned(f"{line}\n{LOCK}", "3.13", "x86_64") == pinned(LOCK, "3.13", "x86_64")
+    # Not more than that: other options could undo the hashes.
+    for other in ("--no-require-hashes", "--trusted-host a", "--index-url https://a --pre"):
+        with pytest.raises(ValueError, match="is not pinned"):
+            pinned(f"{other}\n{LOCK}", "3.13", "x86_64")
+
+
 def test_a_marker_that_cannot_be_read_is_refused():
     for marker in ("python_version <", "colour == 'red'", "python_version < '3' nonsense", "(os_name == 'posix'"):
         with pytest.raises(ValueError, match="marker"):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from jupyter import jupyter_connections, jupyter_differing, jupyter_problems
+from jupyter import jupyter_connections, jupyter_differing, jupyter_problems, jupyter_proxy_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyter"
@@ -146,6 +146,38 @@ def test_culling_and_the_root_directory_follow_their_variables(monkeypatch, tmp_
     assert config.MappingKernelManager.cull_interval == 30
     assert config.ServerApp.root_dir == str(tmp_path / "work")
     assert (tmp_path / "work").is_dir()
+
+
+def proxy(**more):
+    return {"name": "board", "title": 'The "board"', "command": ["/usr/bin/board", "{unix_socket}"], **more}
+
+
+def test_programs_behind_the_login_listen_where_they_are_told(monkeypatch, tmp_path):
+    assert not hasattr(load(monkeypatch, tmp_path).ServerProxy, "servers")
+    servers = load(
+        monkeypatch, tmp_path, jupyter_proxies=[proxy(icon="/a.svg"), proxy(name="page", command=["/usr/bin/page", "--port={port}"])]
+    ).ServerProxy.servers
+    assert servers["board"]["command"] == ["/usr/bin/board", "{unix_socket}"]
+    assert servers["board"]["launcher_entry"] == {"title": 'The "board"', "icon_path": "/a.svg"}
+    assert (servers["board"]["unix_socket"], servers["page"]["unix_socket"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "sentence"),
+    [
+        ([proxy(name="Board")], "'Board' cannot stand in an address"),
+        ([proxy(name="lab")], "'lab' cannot stand in an address beside Jupyter's own"),
+        ([proxy(), proxy()], "board is there twice"),
+        ([proxy(command=[])], "the command of board must begin with the path of a program"),
+        ([proxy(command=["board", "{port}"])], "the command of board must begin with the path of a program"),
+        ([proxy(command=["/usr/bin/board"])], "the command of board does not say where to listen; add {unix_socket} to it"),
+    ],
+)
+def test_a_program_that_nobody_could_reach_gets_a_sentence(proxies, sentence):
+    assert jupyter_proxy_problems([proxy()]) == []
+    problems = jupyter_proxy_problems(proxies)
+    assert sentence in problems[0]
+    assert all("group_vars/workbenches/jupyter.yml" in problem for problem in problems)
 
 
 def test_the_ciphers_are_known_to_openssl(monkeypatch, tmp_path):

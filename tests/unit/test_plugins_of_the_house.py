@@ -54,6 +54,12 @@ def test_a_broken_promise_fails_and_says_the_cure(play):
     assert report["failures"]
 
 
+def test_a_promise_may_say_what_was_seen_in_its_name(play):
+    task = {"name": "verify | It is: {{ seen }}", "promise": {"that": "true", "cure": "Nothing"}, "vars": {"seen": "warm"}}
+    _, report = play([task])
+    assert [promise["name"] for promise in report["promises"]] == ["verify | It is: warm"]
+
+
 def test_the_doctor_goes_on_after_a_broken_promise(play):
     tasks = [
         {"name": "Broken", "promise": {"that": "false", "seen": {"x": 1}, "cure": "Mend it"}},
