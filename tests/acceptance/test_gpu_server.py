@@ -1,0 +1,213 @@
+"""A server that was told of a card: all but the card and its kernel module is there, and what is missing is said by its name."""
+
+import json
+import os
+
+import pytest
+
+# What only a real card can make true. tests/gpu/ is for a machine that has one.
+NEED_THE_CARD = {
+    "nvidia-smi answers and names every card",
+    "The kernel module that runs is of the driver that is installed",
+    "The cards stay awake, from boot on",
+}
+HOLD = {
+    "No unattended upgrade touches driver or kernel",
+    "The driver is of one source, the chosen one",
+    "The driver has brought no X server",
+}
+CARD = "/sys/bus/pci/devices/0000:01:00.0"
+FILES = [
+    "/etc/apt/preferences.d/fenton-nvidia", "/etc/apt/apt.conf.d/53fenton-nvidia", "/etc/modprobe.d/fenton-nvidia.conf",
+    "/etc/apt/sources.list.d/fenton-nvidia.sources",
+]  # fmt: skip
+# What is spoiled, how, and what shows whether it is right.
+EDITS = {
+    "modes of the files": (f"chmod 666 {' '.join(FILES)}", f"stat -c '%n %a %U %G' {' '.join(FILES)}"),
+    "text of every second file": (
+        f"echo '# edited' | tee -a {FILES[0]} {FILES[2]}; rm {FILES[1]} {FILES[3]}",
+        f"sha256sum {' '.join(FILES)}",
+    ),
+    "a package": ("dpkg --remove --force-depends nvidia-smi", "dpkg-query -W -f '${Status}' nvidia-smi; command -v nvidia-smi"),
+    "the service that keeps the cards awake": ("systemctl disable nvidia-persistenced", "systemctl is-enabled nvidia-persistenced"),
+    "word of the reboot": ("rm /run/reboot-required", "ls /run/reboot-required"),
+}
+
+
+@pytest.fixture
+def fenton(servers):
+    """Return the server with the card."""
+    return servers["fenton"]
+
+
+@pytest.fixture(scope="module")
+def once(servers):
+    """Skip what is long and the same after the reboot."""
+    mark = servers["fenton"].artifacts / "edited"
+    if mark.exists():
+        pytest.skip("seen before the reboot")
+    yield
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def said(done):
+    return " ".join(done.stdout.split())
+
+
+def play(server, **values):
+    """Run the role with other values and return the finished run."""
+    return server.playbook("--tags", "nvidia", "-e", json.dumps(values))
+
+
+def promises(server, folder):
+    """Return the role's promises on *server*, by name whether they hold, as `make doctor` asks them."""
+    report = folder / "report.json"
+    done = server.playbook("--tags", "verify", env={"FENTON_DOCTOR": "1", "FENTON_REPORT": str(report)})
+    assert done.returncode == 0, done.stdout[-4000:]
+    found = json.loads(report.read_text())
+    assert found.get("failures", []) == []
+    return {entry["name"].rpartition(" | ")[2]: entry for entry in found["promises"] if entry["role"] == "nvidia"}
+
+
+def test_the_run_says_that_the_module_is_missing_and_a_reboot_due(fenton):
+    done = play(fenton)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "fenton: a reboot is due, the kernel module is not loaded (driver 5" in said(done)
+    assert fenton.docker("cat", "/run/reboot-required").returncode == 0
+
+
+def test_the_promises_that_need_the_card_fail_and_no_others(fenton, tmp_path):
+    found = promises(fenton, tmp_path)
+    assert set(found) == NEED_THE_CARD | HOLD
+    assert {name for name, entry in found.items() if not entry["holds"]} == NEED_THE_CARD
+    for name in NEED_THE_CARD:
+        assert "A reboot of fenton is due, the kernel module is not loaded" in found[name]["cure"]
+
+
+def test_a_promise_that_fails_ends_the_run(fenton):
+    done = fenton.playbook("--tags", "verify")
+    assert done.returncode != 0
+    assert "This promise does not hold: nvidia : verify | nvidia-smi answers" in said(done)
+
+
+def test_all_but_the_module_is_there(fenton):
+    names = fenton.docker("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n").stdout.splitlines()
+    branch = {"debian13": "550", "debian12": "535"}[os.environ.get("OS") or "debian13"]
+    for name in ("nvidia-kernel-dkms", "nvidia-smi", "libcuda1", "nvidia-persistenced"):
+        assert f"{name} installed" in names
+    assert not [name for name in names if name.startswith(("xserver-", "nvidia-driver ", "nvidia-open"))]
+    assert f"nvidia-current/{branch}." in fenton.docker("dkms", "status").stdout
+    # CUDA's own word: 100 is "no device", 35 "no driver that fits", anything else a library that is broken.
+    loaded = fenton.docker("python3", "-c", "import ctypes; print(ctypes.CDLL('libcuda.so.1').cuInit(0))")
+    assert loaded.stdout.strip() == "100", loaded.stderr
+
+
+def test_unattended_upgrades_themselves_leave_driver_and_kernel_alone(fenton):
+    done = fenton.docker("unattended-upgrade", "--dry-run", "--debug", timeout=120)
+    assert done.returncode == 0, done.stderr
+    listed = next(line for line in (done.stdout + done.stderr).splitlines() if "Initial blacklist" in line)
+    for name in ("nvidia-", "libcuda", "linux-image-", "linux-headers-", "linux-modules-nvidia-"):
+        assert f" {name} " in f"{listed} "
+
+
+def test_a_host_without_a_card_is_left_as_it_is(servers, tmp_path):
+    forge = servers["forge"]
+    done = play(forge)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "forge has no NVIDIA card: no driver." in said(done)
+    assert "changed=0" in done.stdout
+    assert "nvidia" not in forge.docker("dpkg-query", "-W").stdout
+    assert forge.docker("sh", "-c", f"ls {' '.join(FILES)}").stdout == ""
+    assert promises(forge, tmp_path) == {}
+
+
+def test_a_card_of_a_virtual_machine_is_left_alone(servers):
+    forge, place = servers["forge"], CARD.replace("01:00", "02:00")
+    forge.docker("sh", "-c", f"cp -r /sys/bus/pci/devices/0000:00:02.0 {place} && cd {place} && echo 0x10de >vendor && echo 0x2204 >device"
+                 " && ln -s ../../drivers/vfio-pci driver")  # fmt: skip
+    try:
+        done = play(forge)
+        assert "forge has no NVIDIA card but those of its virtual machines" in said(done)
+        assert "changed=0" in done.stdout
+    finally:
+        forge.docker("rm", "-r", place)
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_what_is_changed_by_hand_is_put_right_by_the_next_run(once, fenton, what):
+    how, look = EDITS[what]
+
+    def seen():
+        return fenton.docker("sh", "-c", look).stdout
+
+    before = seen()
+    spoiled = fenton.docker("sh", "-c", how)
+    assert spoiled.returncode == 0, spoiled.stderr
+    assert seen() != before, "the edit changed nothing, so it proves nothing"
+    done = play(fenton)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "changed=0" not in done.stdout
+    assert seen() == before
+
+
+def test_a_list_that_somebody_clears_is_noticed(once, fenton, tmp_path):
+    """After the files of the roles: nothing is on the list any more."""
+    fenton.docker("sh", "-c", "echo '#clear Unattended-Upgrade::Package-Blacklist;' >/etc/apt/apt.conf.d/99clear")
+    try:
+        entry = promises(fenton, tmp_path)["No unattended upgrade touches driver or kernel"]
+        assert not entry["holds"]
+        assert "nvidia-smi" in entry["seen"]
+        assert "99clear" not in fenton.docker("ls", "/etc/apt/preferences.d").stdout
+    finally:
+        fenton.docker("rm", "/etc/apt/apt.conf.d/99clear")
+
+
+REFUSED = {
+    "a branch that does not drive the card": (
+        {"nvidia_branch": 595},
+        "nvidia_branch: 595 does not drive pascal (580 at most, proprietary module); possible here: 5",
+    ),
+    "a branch without packages": ({"nvidia_branch": 580}, "nvidia_branch: 580 has no packages on Debian 1"),
+    "cards that share no branch": (
+        {"nvidia_architecture": "blackwell"},
+        "no branch of the driver serves pascal (580 at most, proprietary module) and blackwell (570 or newer, open module) together",
+    ),
+    "the other source": ({"nvidia_source": "nvidia", "nvidia_branch": 0}, "nvidia"),
+    "a container engine that is not there": (
+        {"nvidia_container_toolkit": ["podman"]},
+        "nvidia_container_toolkit: fenton has no podman; install it there first",
+    ),
+    "a word that is no architecture": ({"nvidia_architecture": "Pascal"}, "nvidia_architecture"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refuses_before_anything_changes(once, fenton, name):
+    values, sentence = REFUSED[name]
+    done = play(fenton, **values)
+    assert done.returncode != 0
+    assert sentence in said(done)
+    assert "changed=0" in done.stdout
+
+
+def test_refuses_beside_a_driver_from_a_run_file(once, fenton):
+    fenton.docker("touch", "/usr/bin/nvidia-uninstall")
+    try:
+        done = play(fenton)
+        assert "fenton: its driver was installed by NVIDIA's .run file; run `nvidia-uninstall` there first" in said(done)
+        assert "changed=0" in done.stdout
+    finally:
+        fenton.docker("rm", "/usr/bin/nvidia-uninstall")
+
+
+def test_a_module_of_another_version_is_said(once, fenton):
+    """An update without a reboot: /sys shows the module that was loaded before it."""
+    fenton.docker(
+        "sh", "-c", "mkdir -p /run/module/nvidia && echo 470.57.02 >/run/module/nvidia/version && mount --bind /run/module /sys/module"
+    )
+    try:
+        done = play(fenton)
+        assert "fenton: a reboot is due, the loaded kernel module is 470.57.02, the installed driver is 5" in said(done)
+    finally:
+        fenton.docker("umount", "/sys/module")
