@@ -103,14 +103,6 @@ def test_all_but_the_module_is_there(fenton):
     assert loaded.stdout.strip() == "100", loaded.stderr
 
 
-def test_unattended_upgrades_themselves_leave_driver_and_kernel_alone(fenton):
-    done = fenton.docker("unattended-upgrade", "--dry-run", "--debug", timeout=120)
-    assert done.returncode == 0, done.stderr
-    listed = next(line for line in (done.stdout + done.stderr).splitlines() if "Initial blacklist" in line)
-    for name in ("nvidia-", "libcuda", "linux-image-", "linux-headers-", "linux-modules-nvidia-"):
-        assert f" {name} " in f"{listed} "
-
-
 def test_a_host_without_a_card_is_left_as_it_is(servers, tmp_path):
     forge = servers["forge"]
     done = play(forge)
@@ -152,13 +144,13 @@ def test_what_is_changed_by_hand_is_put_right_by_the_next_run(once, fenton, what
 
 
 def test_a_list_that_somebody_clears_is_noticed(once, fenton, tmp_path):
-    """After the files of the roles: nothing is on the list any more."""
+    """By a file that apt reads after ours."""
     fenton.docker("sh", "-c", "echo '#clear Unattended-Upgrade::Package-Blacklist;' >/etc/apt/apt.conf.d/99clear")
     try:
         entry = promises(fenton, tmp_path)["No unattended upgrade touches driver or kernel"]
         assert not entry["holds"]
         assert "nvidia-smi" in entry["seen"]
-        assert "99clear" not in fenton.docker("ls", "/etc/apt/preferences.d").stdout
+        assert any(name.startswith("linux-image-") for name in entry["seen"])
     finally:
         fenton.docker("rm", "/etc/apt/apt.conf.d/99clear")
 
@@ -173,7 +165,8 @@ REFUSED = {
         {"nvidia_architecture": "blackwell"},
         "no branch of the driver serves pascal (580 at most, proprietary module) and blackwell (570 or newer, open module) together",
     ),
-    "the other source": ({"nvidia_source": "nvidia", "nvidia_branch": 0}, "nvidia"),
+    # On Debian 13 it has no branch for this card, on Debian 12 the two would mix.
+    "the other source": ({"nvidia_source": "nvidia"}, "nvidia_source: distribution"),
     "a container engine that is not there": (
         {"nvidia_container_toolkit": ["podman"]},
         "nvidia_container_toolkit: fenton has no podman; install it there first",
