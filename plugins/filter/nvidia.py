@@ -122,7 +122,7 @@ def nvidia_decision(cards, tables, wishes):
     other = {"distribution": "nvidia", "nvidia": "distribution"}[source]
     elsewhere = possible(release, other, rows, tables)
     advice = f"nvidia_source: {other} has {elsewhere[0]}" if elsewhere else "another release of the system may have one"
-    if wishes["branch"]:
+    if int(wishes["branch"]):  # -e gives a text
         branch = int(wishes["branch"])
         if branch not in all_of_them:
             reason = f"does not drive {words}" if not module_for(branch, rows, tables) else f"has no packages on {release} from {source}"
@@ -314,7 +314,8 @@ def why_reboot(cards, module, library):
 def nvidia_state(found, decision, names, host):
     """Return what the look at a host says.
 
-    It is ``packages`` and ``missing``, ``dkms``, ``problems``, ``module``, ``library``, ``reboot`` (why one is due) and ``update``.
+    It is ``packages`` and ``missing``, ``dkms``, ``problems``, ``module``, ``library``, ``reboot`` (why one is due) and ``newest`` (what an
+    update brings up to date).
 
     :arg found: result of the look.
     :arg decision: as from :func:`nvidia_decision`.
@@ -335,7 +336,7 @@ def nvidia_state(found, decision, names, host):
         **running,
         "reboot": why_reboot(host["cards"], **running),
         # The kernel that goes with the driver: all of it is updated at once.
-        "update": needed
+        "newest": needed
         + [name for name in (f"linux-{meta}", f"linux-image-{meta}", f"linux-headers-{meta}") if meta and name in packages],
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 # What only a real card can make true. tests/gpu/ is for a machine that has one.
 NEED_THE_CARD = {
-    "nvidia-smi answers and names every card",
+    "Every card answers nvidia-smi by its name",
     "The kernel module that runs is of the driver that is installed",
     "The cards stay awake, from boot on",
 }
@@ -88,7 +88,7 @@ def test_the_promises_that_need_the_card_fail_and_no_others(fenton, tmp_path):
 def test_a_promise_that_fails_ends_the_run(fenton):
     done = fenton.playbook("--tags", "verify")
     assert done.returncode != 0
-    assert "This promise does not hold: nvidia : verify | nvidia-smi answers" in said(done)
+    assert "This promise does not hold: nvidia : verify | Every card answers" in said(done)
 
 
 def test_all_but_the_module_is_there(fenton):
@@ -192,6 +192,13 @@ def test_refuses_beside_a_driver_from_a_run_file(once, fenton):
         assert "changed=0" in done.stdout
     finally:
         fenton.docker("rm", "/usr/bin/nvidia-uninstall")
+
+
+def test_an_update_that_is_asked_for_changes_nothing_where_all_is_new(once, fenton):
+    done = fenton.playbook("--tags", "nvidia", "-e", "nvidia_update=true", "-e", "nvidia_reboot=true")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "driver | Bring driver and kernel up to date together" in done.stdout
+    assert "changed=0" in done.stdout
 
 
 def test_a_module_of_another_version_is_said(once, fenton):

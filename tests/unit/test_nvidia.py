@@ -148,7 +148,8 @@ def test_what_cannot_be_had_is_refused_with_what_can(architectures, wishes, word
 
 
 def test_what_is_asked_for_and_possible_is_given():
-    assert decide("ada", branch=580)["branch"] == 580
+    assert decide("ada", branch=580)["branch"] == decide("ada", branch="580")["branch"] == 580
+    assert decide("ada", branch="0")["branch"] == 595
     found = decide("ada", branch=615)
     assert (found["branch"], found["modules"], found["signed"]) == (615, "open", False)
 
@@ -200,7 +201,7 @@ def test_debian_builds_the_module_with_headers_of_the_running_and_the_next_kerne
     ]  # fmt: skip
     assert found["missing"] == found["packages"]
     assert found["dkms"]
-    assert "linux-image-amd64" in found["update"]
+    assert "linux-image-amd64" in found["newest"]
 
 
 def test_ubuntu_takes_modules_that_are_built_and_signed_for_its_kernel():
@@ -210,7 +211,7 @@ def test_ubuntu_takes_modules_that_are_built_and_signed_for_its_kernel():
         "nvidia-compute-utils-595-server", "nvidia-utils-595-server",
     ]  # fmt: skip
     assert not found["dkms"]
-    assert found["update"][-2:] == ["linux-generic-hwe-24.04", "linux-image-generic-hwe-24.04"]
+    assert found["newest"][-2:] == ["linux-generic-hwe-24.04", "linux-image-generic-hwe-24.04"]
     assert state(look(UBUNTU, "6.17.0-40-generic"), "pascal")["packages"][0] == "linux-modules-nvidia-580-server-generic-hwe-24.04"
 
 
