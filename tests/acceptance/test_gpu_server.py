@@ -19,13 +19,13 @@ HOLD = {
 CARD = "/sys/bus/pci/devices/0000:01:00.0"
 FILES = [
     "/etc/apt/preferences.d/fenton-nvidia", "/etc/apt/apt.conf.d/53fenton-nvidia", "/etc/modprobe.d/fenton-nvidia.conf",
-    "/etc/apt/sources.list.d/fenton-nvidia.sources",
+    "/etc/apt/sources.list.d/fenton-nvidia.sources", "/etc/systemd/system/nvidia-persistenced.service.d/fenton.conf",
 ]  # fmt: skip
 # What is spoiled, how, and what shows whether it is right.
 EDITS = {
     "modes of the files": (f"chmod 666 {' '.join(FILES)}", f"stat -c '%n %a %U %G' {' '.join(FILES)}"),
     "text of every second file": (
-        f"echo '# edited' | tee -a {FILES[0]} {FILES[2]}; rm {FILES[1]} {FILES[3]}",
+        f"echo '# edited' | tee -a {FILES[0]} {FILES[2]}; rm {FILES[1]} {FILES[3]} {FILES[4]}",
         f"sha256sum {' '.join(FILES)}",
     ),
     "a package": ("dpkg --remove --force-depends nvidia-smi", "dpkg-query -W -f '${Status}' nvidia-smi; command -v nvidia-smi"),
