@@ -211,3 +211,28 @@ def test_a_module_of_another_version_is_said(once, fenton):
         assert "fenton: a reboot is due, the loaded kernel module is 470.57.02, the installed driver is 5" in said(done)
     finally:
         fenton.docker("umount", "/sys/module")
+
+
+def test_every_promise_can_hold(once, fenton, tmp_path):
+    """A stand-in for the card: a module's version in /sys, what nvidia-smi would print, and a daemon that does not end."""
+    path = fenton.docker("sh", "-c", "ldconfig -p | sed -n 's/.*libcuda[.]so[.]1 .* => //p' | xargs readlink -f").stdout.strip()
+    version = path.rpartition("libcuda.so.")[2]
+    answers = f"case $* in *bus_id*) echo 00000000:01:00.0, NVIDIA GeForce GTX 1080, {version}, Enabled, 8192 ;; *) echo Enabled ;; esac"
+    unit = "/run/systemd/system/nvidia-persistenced.service.d"
+    fenton.docker("sh", "-c", f"mkdir -p /run/module/nvidia {unit} && echo {version} >/run/module/nvidia/version"
+                  " && mount --bind /run/module /sys/module"
+                  f" && printf '#!/bin/sh\n%s\n' '{answers}' >/usr/local/bin/nvidia-smi && chmod +x /usr/local/bin/nvidia-smi"
+                  f" && printf '[Service]\nType=simple\nExecStart=\nExecStart=/bin/sleep 1d\nExecStartPost=\n' >{unit}/zz.conf"
+                  " && systemctl daemon-reload")  # fmt: skip
+    try:
+        done = play(fenton)
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert "driver | Wake the cards" in done.stdout
+        assert "a reboot is due" not in said(done)
+        found = promises(fenton, tmp_path)
+        assert set(found) == NEED_THE_CARD | HOLD
+        assert [entry for entry in found.values() if not entry["holds"]] == []
+        assert "changed=0" in play(fenton).stdout
+    finally:
+        fenton.docker("sh", "-c", f"umount /sys/module; rm -r /usr/local/bin/nvidia-smi {unit} /run/module; systemctl daemon-reload;"
+                      " systemctl stop nvidia-persistenced")  # fmt: skip
