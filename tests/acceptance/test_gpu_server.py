@@ -17,17 +17,20 @@ HOLD = {
     "The driver has brought no X server",
 }
 CARD = "/sys/bus/pci/devices/0000:01:00.0"
-FILES = [
-    "/etc/apt/preferences.d/fenton-nvidia", "/etc/apt/apt.conf.d/53fenton-nvidia", "/etc/modprobe.d/fenton-nvidia.conf",
-    "/etc/apt/sources.list.d/fenton-nvidia.sources", "/etc/systemd/system/nvidia-persistenced.service.d/fenton.conf",
-]  # fmt: skip
-# What is spoiled, how, and what shows whether it is right.
+PREFERENCES = "/etc/apt/preferences.d/fenton-nvidia"
+NEVER = "/etc/apt/apt.conf.d/53fenton-nvidia"
+SOURCES = "/etc/apt/sources.list.d/fenton-nvidia.sources"
+MODPROBE = "/etc/modprobe.d/fenton-nvidia.conf"
+DROP_IN = "/etc/systemd/system/nvidia-persistenced.service.d/fenton.conf"
+FILES = [PREFERENCES, NEVER, SOURCES, MODPROBE, DROP_IN]
+LOOK = f"stat -c '%n %a %U %G' {' '.join(FILES)}; sha256sum {' '.join(FILES)}"
+# What is spoiled, how, and what shows whether it is right. One thing at a time: each has a reason of its own to be repaired.
 EDITS = {
-    "modes of the files": (f"chmod 666 {' '.join(FILES)}", f"stat -c '%n %a %U %G' {' '.join(FILES)}"),
-    "text of every second file": (
-        f"echo '# edited' | tee -a {FILES[0]} {FILES[2]}; rm {FILES[1]} {FILES[3]} {FILES[4]}",
-        f"sha256sum {' '.join(FILES)}",
-    ),
+    "the files that keep sources and updates away": (f"rm {PREFERENCES}; echo '#clear x;' >>{NEVER}", LOOK),
+    "the text of the sources": (f"sed -i s/non-free// {SOURCES}", LOOK),
+    "the mode of the sources": (f"chmod 666 {SOURCES}", LOOK),
+    "the file that keeps nouveau away": (f"chmod 666 {MODPROBE}", LOOK),
+    "the drop-in of the service": (f"rm {DROP_IN}", LOOK),
     "a package": ("dpkg --remove --force-depends nvidia-smi", "dpkg-query -W -f '${Status}' nvidia-smi; command -v nvidia-smi"),
     "the service that keeps the cards awake": ("systemctl disable nvidia-persistenced", "systemctl is-enabled nvidia-persistenced"),
     "word of the reboot": ("rm /run/reboot-required", "ls /run/reboot-required"),
@@ -85,7 +88,7 @@ def test_the_promises_that_need_the_card_fail_and_no_others(fenton, tmp_path):
         assert "A reboot of fenton is due, the kernel module is not loaded" in found[name]["cure"]
 
 
-def test_a_promise_that_fails_ends_the_run(fenton):
+def test_a_promise_that_fails_ends_the_run(once, fenton):
     done = fenton.playbook("--tags", "verify")
     assert done.returncode != 0
     assert "This promise does not hold: nvidia : verify | Every card answers" in said(done)
@@ -114,7 +117,7 @@ def test_a_host_without_a_card_is_left_as_it_is(servers, tmp_path):
     assert promises(forge, tmp_path) == {}
 
 
-def test_a_card_of_a_virtual_machine_is_left_alone(servers):
+def test_a_card_of_a_virtual_machine_is_left_alone(once, servers):
     forge, place = servers["forge"], CARD.replace("01:00", "02:00")
     forge.docker("sh", "-c", f"cp -r /sys/bus/pci/devices/0000:00:02.0 {place} && cd {place} && echo 0x10de >vendor && echo 0x2204 >device"
                  " && ln -s ../../drivers/vfio-pci driver")  # fmt: skip
