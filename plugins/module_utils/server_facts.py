@@ -6,6 +6,32 @@ import os
 import socket
 import subprocess
 
+NVIDIA = "0x10de"
+# Display functions of PCI: VGA controllers, and cards without an output. A card's audio and USB functions have other classes.
+DISPLAYS = ("0x0300", "0x0302")
+# First and last device id of a generation of chips. Between two entries nothing was assigned, or to other things than cards for PCs.
+# From the names of chips in pci.ids of 2026-10-24; tests/unit/pci_chips.txt holds each of them against this table.
+ARCHITECTURES = (
+    (0x0000, 0x133F, "older"),
+    (0x1340, 0x15BF, "maxwell"),
+    (0x15C0, 0x15FF, "pascal"),
+    (0x1600, 0x16FF, "maxwell"),
+    (0x1700, 0x173F, "pascal"),
+    (0x1740, 0x17FF, "maxwell"),
+    (0x1B00, 0x1D7F, "pascal"),
+    (0x1D80, 0x1DFF, "volta"),
+    (0x1E00, 0x1FFF, "turing"),
+    (0x2080, 0x20FF, "ampere"),
+    (0x2180, 0x21FF, "turing"),
+    (0x2200, 0x227F, "ampere"),
+    (0x2300, 0x23FF, "hopper"),
+    (0x2400, 0x25FF, "ampere"),
+    (0x2680, 0x28FF, "ada"),
+    (0x2900, 0x2FFF, "blackwell"),
+    (0x3180, 0x323F, "blackwell"),
+    (0x3340, 0x337F, "blackwell"),
+)
+
 
 def said(*words):
     """Return what a program printed, or an empty text where it failed or is not there."""
@@ -42,6 +68,45 @@ def default_address(family, target):
     return {"interface": route["dev"], "address": own["local"], "network": str(network), "prefix": str(own["prefixlen"])}
 
 
+def architecture(device):
+    """Return the generation of an NVIDIA chip, such as ``pascal``.
+
+    :arg device: PCI device id, four hexadecimal digits.
+    :returns: ``older`` for what came before Maxwell, ``unknown`` for what the table does not have.
+    """
+    number = int(device, 16)
+    return next((name for first, last, name in ARCHITECTURES if first <= number <= last), "unknown")
+
+
+def gpus(root="/sys/bus/pci/devices"):
+    """Return NVIDIA's display functions, sorted by address.
+
+    :arg root: directory with an entry for each PCI function, as in sysfs; a machine without one has none.
+    :returns: list of dictionaries: ``address``, ``device`` (four hexadecimal digits), ``architecture`` (see above) and ``driver``, the
+        kernel driver that holds it: empty for none, ``vfio-pci`` where it was handed to a virtual machine.
+    """
+
+    def about(address, name):
+        try:
+            with open(os.path.join(root, address, name), encoding="ascii") as file:
+                return file.read().strip()
+        except OSError:  # it was taken out in this moment
+            return ""
+
+    try:
+        addresses = sorted(os.listdir(root))
+    except OSError:
+        return []
+    found = []
+    for address in addresses:
+        if about(address, "vendor") != NVIDIA or not about(address, "class").startswith(DISPLAYS):
+            continue
+        device, link = about(address, "device")[2:], os.path.join(root, address, "driver")
+        driver = os.path.basename(os.readlink(link)) if os.path.islink(link) else ""
+        found.append({"address": address, "device": device, "architecture": architecture(device), "driver": driver})
+    return found
+
+
 def facts(given):
     """Return the facts; *given* is empty."""
     about, system = release(), os.uname()
@@ -62,4 +127,5 @@ def facts(given):
         "default_ipv4": default_address("-4", "192.0.2.1"),
         "default_ipv6": default_address("-6", "2001:db8::1"),
         "virtualization_type": container if container != "none" else said("systemd-detect-virt", "--vm"),
+        "gpus": gpus(),
     }
