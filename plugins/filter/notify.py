@@ -17,15 +17,20 @@ def telegram_problems(telegram):
     token, chat, server = (str(telegram.get(key) or "") for key in ("token", "chat", "server"))
     problems = []
     if not token:
-        problems.append('there is no token; write token: "{{ vault_notify_token }}" there, and the token itself into group_vars/all/vault.yml; see')
+        problems.append(
+            'there is no token; write token: "{{ vault_notify_token }}" there, and the token itself into group_vars/all/vault.yml; see'
+        )
     elif not TOKEN.fullmatch(token):
         problems.append(
-            "the token is not what @BotFather gives (a number, a colon, 35 letters, digits, - and _); copy it anew into group_vars/all/vault.yml, or see"
+            "the token is not what @BotFather gives (a number, a colon, 35 letters, digits, - and _); "
+            "copy it anew into group_vars/all/vault.yml, or see"
         )
     if not re.fullmatch(r"-?[1-9][0-9]{0,18}", chat):
         problems.append(f"the chat {chat!r} is not an integer; write its number, as roles/notify/README.md finds it, into")
     if server and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?", server):
-        problems.append(f"the server {server!r} is not an address that begins with https://, and would get the token in the clear; correct it in")
+        problems.append(
+            f"the server {server!r} is not an address that begins with https://, and would get the token in the clear; correct it in"
+        )
     return problems
 
 
@@ -40,10 +45,13 @@ def notify_problems(telegram, urls, schemes):
     for number, url in enumerate(urls, 1):
         scheme = re.match(r"([A-Za-z0-9]+)://(?=\S)", str(url))
         if not scheme:
-            problems.append(f"notify_urls: entry {number} does not begin with a scheme such as ntfys://; correct it in {FILE} or vault.yml.")
+            problems.append(
+                f"notify_urls: entry {number} does not begin with a scheme such as ntfys://; correct it in {FILE} or vault.yml."
+            )
         elif scheme[1].lower() not in schemes:
             problems.append(
-                f"notify_urls: apprise knows no {scheme[1]}:// (entry {number}); choose one of https://appriseit.com/services/ in {FILE} or vault.yml."
+                f"notify_urls: apprise knows no {scheme[1]}:// (entry {number}); "
+                f"choose one of https://appriseit.com/services/ in {FILE} or vault.yml."
             )
         elif re.search(r"\s", str(url)):
             problems.append(f"notify_urls: entry {number}, {scheme[1]}://, has a blank in it; write %20 in {FILE} or vault.yml.")

@@ -53,7 +53,7 @@ def restored(server):
     mode(server, "ok")
     done = server.playbook("--tags", "notify")
     assert done.returncode == 0, done.stdout
-    eventually(lambda: not server.docker("sh", "-c", "ls /var/lib/fenton-notify/*/").stdout.count("json"), 60)
+    eventually(lambda: not server.docker("find", "/var/lib/fenton-notify", "-name", "*.json").stdout, 60)
 
 
 def test_what_waited_before_the_reboot_arrives_after_it(server):
@@ -76,7 +76,9 @@ def test_a_person_of_the_group_sends_a_text_and_a_command(server):
     eventually(lambda: len(texts(server)) == before + 2)
     text, command = texts(server)[before:]
     assert text == "ada@fenton\na_b*c [x](y) <&> 😀"
-    assert re.match(r"ada@fenton: failed after 0\.\d s\nsh -c 'echo the last line; exit 3'\nexit status 3, peak memory \d+ MiB\nthe last line$", command)
+    assert re.match(
+        r"ada@fenton: failed after 0\.\d s\nsh -c 'echo the last line; exit 3'\nexit status 3, peak memory \d+ MiB\nthe last line$", command
+    )
     # The other provider got the same.
     eventually(lambda: [each["title"] for each in lines(server, "hooked")][-1].startswith("ada@fenton: failed after"))
     assert "the last line" in lines(server, "hooked")[-1]["text"]
@@ -137,7 +139,9 @@ for cell in book.cells:
 def test_the_cell_magic_works_in_an_environment_that_a_person_has_made(server):
     server.docker("python3", "-c", f"open('/home/ada/book.py', 'w').write({NOTEBOOK!r})")
     # Not in a login shell: a server of notebooks has no profile.
-    done = server.docker("runuser", "-u", "ada", "--", "env", "-i", "HOME=/home/ada", "PATH=/usr/bin:/bin", "/home/ada/own/bin/python", "/home/ada/book.py")
+    done = server.docker(
+        "runuser", "-u", "ada", "--", "env", "-i", "HOME=/home/ada", "PATH=/usr/bin:/bin", "/home/ada/own/bin/python", "/home/ada/book.py"
+    )
     shown = done.stdout.splitlines()
     assert shown[:3] == ["['42']", "['x is 42\\n']", "['True\\n']"], done.stdout + done.stderr
     assert "ZeroDivisionError" in shown[3]
