@@ -278,10 +278,11 @@ def test_at_a_terminal_a_command_sees_a_terminal(running):
 
 
 def test_keys_and_the_size_of_the_window_reach_the_command(running):
-    script = "trap 'echo caught; exit 7' INT; echo ready; while :; do sleep 0.05; done"
+    script = "trap 'echo caught' INT; echo ready; for n in $(seq 12); do sleep 0.05; done; exit 7"
     status, shown = at_a_terminal([str(running.program), "--", "sh", "-c", script], b"\x03")
     assert status == 7
-    assert shown.count("caught") == 1
+    assert shown.count("caught\r\n") == 1, "as often as the key was pressed, and with the line ends of the terminal"
+    assert "\r\r" not in shown
     script = (
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGWINCH, lambda *_: None if os.get_terminal_size(1).columns != 50 else sys.exit(9))\n"
@@ -589,6 +590,38 @@ def test_a_large_log_is_read_from_its_end_and_thinned(tmp_path):
     assert len(points) <= plot.POINTS + 2
     assert time.monotonic() - begun < 8
     assert plot.ticks(0.13, 0.97) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
+def test_the_callback_follows_what_keras_calls(monkeypatch):
+    """The protocol of keras.callbacks.Callback (Keras 3.15): set_params, on_train_begin, on_epoch_end(epoch, logs), on_train_end."""
+
+    class Callback:
+        params, model = None, None
+
+        def set_params(self, params):
+            self.params = params
+
+    keras = type(sys)("keras")
+    keras.callbacks = type("callbacks", (), {"Callback": Callback})
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    module, sent = load(FILES / "fenton_notify.py", "fenton_notify"), []
+    monkeypatch.setattr(module, "send", lambda text, title="": sent.append(f"{title} | {text}"))
+    callback = module.KerasCallback(every="1h", name="net")
+    callback.set_params({"epochs": 3})
+    callback.on_train_begin()
+    for epoch in range(3):
+        if epoch == 1:
+            callback._told -= 3601
+        callback.on_epoch_end(epoch, {"loss": 1 / (epoch + 1), "odd": object()})
+    callback.on_train_end()
+    assert sent == ["net: epoch 2 of 3 after 0.0 s | loss 0.5", "net: trained 3 epochs after 0.0 s | loss 0.3333"]
+
+
+def test_the_module_never_raises(monkeypatch):
+    module = load(FILES / "fenton_notify.py", "fenton_notify")
+    monkeypatch.setattr(module, "COMMAND", "/no/such/command")
+    with pytest.warns(RuntimeWarning, match="not sent"):
+        assert module.send("x") is False
 
 
 # Settings

@@ -126,7 +126,7 @@ def _make_callback():
 
         def on_train_end(self, logs=None):
             """Keras calls this when fit ends by itself."""
-            send(figures(logs or self._logs), self._title(f"trained {self._epoch} epochs"))
+            send(figures(logs or self._logs), self._title(f"trained {self._epoch} epoch{'s' * (self._epoch != 1)}"))
 
     return KerasCallback
 
