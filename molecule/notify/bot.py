@@ -116,6 +116,9 @@ class Bot(ThreadingHTTPServer):
         self.root, self.lock, self.not_before = Path(root), threading.Lock(), 0.0
         super().__init__(address, Api)
 
+    def handle_error(self, request, client_address):
+        """Say nothing of who goes away in the middle."""
+
     def mode(self):
         """Return how it answers now."""
         file = self.root / "mode"

@@ -102,7 +102,7 @@ def test_who_is_not_in_the_group_is_refused_in_one_sentence(server):
 
 
 def test_a_service_that_fails_says_so(server):
-    unit = "[Unit]\nOnFailure=notify@%n.service\n[Service]\nExecStart=/bin/sh -c 'echo its last words; exit 9'\n"
+    unit = "[Unit]\nOnFailure=notify@%%n.service\n[Service]\nExecStart=/bin/sh -c 'echo its last words; exit 9'\n"
     server.docker("sh", "-c", f"printf '{unit}' >/run/systemd/system/demo.service; systemctl daemon-reload; systemctl start demo")
     (said,) = eventually(lambda: [each for each in texts(server) if "demo.service failed" in each][-1:])
     assert said.startswith("root@fenton: demo.service failed\nexit-code, exited with 9\n")
@@ -180,7 +180,7 @@ def test_with_the_bot_down_the_command_is_not_held_up_and_two_hundred_messages_a
     assert float(re.search(r"real ([\d.]+)", done.stderr)[1]) < 3
     warned = [line for line in done.stderr.splitlines() if line.startswith("notify:")]
     assert len(warned) == 201, "one line each"
-    assert "the message waits and is sent later: Telegram cannot be reached (Connection refused)" in warned[0]
+    assert "the message waits and is sent later: Telegram cannot be reached (" in warned[0]
     server.docker("systemctl", "kill", "--signal=KILL", UNIT)
     server.docker("systemctl", "start", "bot")
     eventually(lambda: len(texts(server)) >= before + 201, 90)

@@ -58,9 +58,11 @@ class Place:
     def __init__(self, root):
         self.root, self.processes = root, {}
         (root / "bot.json").write_text(json.dumps(RIGHT))
+        usage = "-addext keyUsage=critical,keyCertSign,cRLSign"
         new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+        leaf = "-keyout key.pem -out cert.pem -subj /CN=localhost"
         script = (
-            f"{new} -keyout ca.key -out ca.pem -subj '/CN=Authority of the bot' && {new} -keyout key.pem -out cert.pem -subj /CN=localhost"
+            f"{new} -keyout ca.key -out ca.pem -subj '/CN=Authority of the bot' {usage} && {new} {leaf}"
             " -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE -CA ca.pem -CAkey ca.key"
         )
         subprocess.run(script, shell=True, cwd=root, check=True, capture_output=True)
