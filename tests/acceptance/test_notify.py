@@ -102,8 +102,9 @@ def test_who_is_not_in_the_group_is_refused_in_one_sentence(server):
 
 
 def test_a_service_that_fails_says_so(server):
-    unit = "[Unit]\nOnFailure=notify@%%n.service\n[Service]\nExecStart=/bin/sh -c 'echo its last words; exit 9'\n"
-    server.docker("sh", "-c", f"printf '{unit}' >/run/systemd/system/demo.service; systemctl daemon-reload; systemctl start demo")
+    unit = "[Unit]\nOnFailure=notify@%n.service\n[Service]\nExecStart=/bin/sh -c 'echo its last words; exit 9'\n"
+    server.docker("python3", "-c", f"open('/run/systemd/system/demo.service', 'w').write({unit!r})")
+    server.docker("sh", "-c", "systemctl daemon-reload; systemctl start demo")
     (said,) = eventually(lambda: [each for each in texts(server) if "demo.service failed" in each][-1:])
     assert said.startswith("root@fenton: demo.service failed\nexit-code, exited with 9\n")
     assert "its last words" in said
