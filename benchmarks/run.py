@@ -382,7 +382,7 @@ def rounds(count):
     """Measure *count* rounds and write the result."""
     make_peers()
     seconds, reports = {}, {"first": [], "second": []}
-    roles = ("base", "ssh", "session", "ddns", "tls", "anaconda", "jupyter")
+    roles = ("base", "ssh", "session", "ddns", "notify", "tls", "anaconda", "jupyter")
     with tempfile.TemporaryDirectory() as directory:
         for number in range(1, count + 1):
             one_round(number, roles, seconds, reports, Path(directory))

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJajWIzSx4/auS+UI1VGZF5Oc7YAbxCaV7k4+pZ1yDrS ada"
 ADA = {"name": "ada", "keys": [KEY]}
 DYNAMIC = {"name": "home.example.org", "provider": "dyndns2", "server": "dyn.example.org", "username": "ada", "password": "secret"}
+TELEGRAM = {"token": "123456789:AAtoken-of-bad-input_0123456789abcdef", "chat": 1}
 INSTALLER = "/srv/fixtures/Miniforge3-26.7.2-0-Linux-x86_64.sh"
 
 CASES = {
@@ -71,6 +72,10 @@ CASES = {
         {"jupyter_proxies": [{"name": "lab", "title": "Lab", "command": ["/bin/true", "{port}"]}]},
         "'lab' cannot stand in an address beside Jupyter's own",
     ),
+    "a malformed token": ({"notify_telegram": {"token": "123:short", "chat": 1}}, "the token is not what @BotFather gives"),
+    "a chat that is no integer": ({"notify_telegram": {**TELEGRAM, "chat": "@ada"}}, "the chat '@ada' is not an integer"),
+    "a scheme that apprise does not know": ({"notify_urls": ["ntfyy://topic"]}, "apprise knows no ntfyy://"),
+    "a sender that Linux refuses": ({"notify_telegram": TELEGRAM, "notify_users": ["Ada Lovelace"]}, '"Ada Lovelace" cannot be an account'),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
     "a word where a number belongs": ({"jupyter_users": [{"name": "ada", "port": "soon"}]}, "soon"),

@@ -17,6 +17,13 @@ NOTEBOOK = Path(__file__).parent / "notebooks/train.ipynb"
 BOARD = "/usr/local/lib/fenton/tensorboard"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _environments(server):
+    """Skip where the list of environments is empty, as in the scenario of the whole site."""
+    if not server.variables.get("tensorflow_environments"):
+        pytest.skip("shown in the scenario tensorflow")
+
+
 @pytest.fixture(scope="module")
 def lab(server):
     """Return ada's JupyterLab, logged in; after a reboot the servers start when the machine already says it is up."""
