@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nvidia
 import pytest
-import server_facts
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
