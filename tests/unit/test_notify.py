@@ -232,11 +232,16 @@ def test_what_stays_in_the_background_is_not_waited_for(running):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_reach_the_command(running, number):
     script = f"trap 'echo caught; exit 5' {number.name[3:]}; echo ready; while :; do sleep 0.05; done"
-    process = subprocess.Popen([running.program, "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    # Whatever started the tests in the background has them ignore SIGINT, and a shell cannot trap what was ignored when it began.
+    heard = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}
+    process = subprocess.Popen([running.program, "--", "sh", "-c", script], stdout=subprocess.PIPE, text=True, **heard)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    assert process.stdout.read() == "caught\n"
-    assert process.wait(10) == 5
+    try:
+        assert process.communicate(timeout=10)[0] == "caught\n"
+    finally:
+        process.kill()
+    assert process.returncode == 5
 
 
 def test_who_waits_sees_the_signal_that_ended_the_command(running):
