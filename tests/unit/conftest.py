@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 for kind in ("modules", "callback", "filter", "test", "action"):  # an action goes before the module that documents it
     sys.path.insert(0, str(ROOT / "plugins" / kind))
 ansible.module_utils.__path__.append(str(ROOT / "plugins/module_utils"))
+# Who is started in the background is made to ignore Ctrl-C, and so would be all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
