@@ -271,15 +271,19 @@ class Terminal:
         os.write(self.file, text.encode())
 
     def end(self):
-        """Wait for its end and return the exit status."""
-        until = time.monotonic() + 15
+        """Wait for its end and return the exit status; read meanwhile, since who cannot write cannot end."""
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             if ended:
                 return os.waitstatus_to_exitcode(status)
-            time.sleep(0.1)
+            try:
+                if select.select([self.file], [], [], 0.1)[0]:
+                    self.seen += os.read(self.file, 65536).decode("utf-8", "replace")
+            except OSError:  # nobody is at the other end any more
+                time.sleep(0.1)
         os.kill(self.pid, signal.SIGKILL)
-        return os.waitpid(self.pid, 0) and "it did not end"
+        return os.waitpid(self.pid, 0) and f"it did not end: {self.seen!r}"
 
 
 def test_one_attaches_to_the_session_that_goes_on(laptop, server):
