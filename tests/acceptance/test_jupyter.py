@@ -280,9 +280,9 @@ def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
         wait(driver, lambda d: find(d, ".jp-NotebookPanel-toolbar [data-status='idle']"))
         # On a busy machine JupyterLab may still be moving under the pointer; a click that hit nothing is repeated.
         for _ in range(4):
-            choose(driver, "Run", "Run All Cells")
             with contextlib.suppress(TimeoutException):
-                wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", find(d, ".jp-Notebook").text), 15)
+                choose(driver, "Run", "Run All Cells")
+                wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", find(d, ".jp-InputPrompt").text), 15)
                 break
         try:
             wait(driver, lambda d: find(d, ".jp-OutputArea-output img"), 120)
