@@ -330,7 +330,7 @@ def table(result):
     lines = [f"Medians of {result['rounds']} rounds; seconds as the user waits for them.", "", "| what | median | all |", "|---|---:|---|"]
     for name, figures in result["seconds"].items():
         lines.append(f"| {name} | {figures['median']} | {', '.join(map(str, figures['all']))} |")
-    lines += ["", *(f"{name}: {value}  " for name, value in result["compared"].items()), ""]
+    lines += ["", *(f"{name}, median of the rounds' own: {value}  " for name, value in result["compared"].items()), ""]
     lines += ["| role | first run, s | second run, s | tasks | tasks on the host | module calls |", "|---|---:|---:|---:|---:|---:|"]
     for role, figures in result["roles"].items():
         lines.append("| " + " | ".join(str(x) for x in (role, *figures.values())) + " |")
@@ -378,6 +378,11 @@ def one_round(number, roles, seconds, reports, state):
     note("plain script", plain())
 
 
+def paired(seconds, one, other):
+    """Return the median of what *one* divided by *other* was in each round: what slows the machine down for a while slows both."""
+    return median([round(mine / theirs, 2) for mine, theirs in zip(seconds[one], seconds[other], strict=True)])
+
+
 def rounds(count):
     """Measure *count* rounds and write the result."""
     make_peers()
@@ -394,8 +399,8 @@ def rounds(count):
         "rounds": count,
         "seconds": {name: {"median": m[name], "all": values} for name, values in seconds.items()},
         "compared": {
-            "first run ÷ plain script": round(m["first run"] / m["plain script"], 2),
-            "second run ÷ pyinfra": round(m["second run"] / m["second run with pyinfra"], 2),
+            "first run ÷ plain script": paired(seconds, "first run", "plain script"),
+            "second run ÷ pyinfra": paired(seconds, "second run", "second run with pyinfra"),
         },
         "roles": {
             role: {
