@@ -46,8 +46,9 @@ def fresh(inventory="molecule/demo/inventory.yml"):
     """Boot bare servers in place of the last ones."""
     gone()
     command("ansible-playbook", "-i", inventory, "-i", "molecule/shared/containers", "molecule/shared/create.yml")
-    found = json.loads(command("molecule/shared/containers"))["_meta"]["hostvars"]
-    ADDRESSES.write_text(json.dumps({"all": {"hosts": found}}))
+    found = json.loads(command("molecule/shared/containers"))
+    hosts = found.pop("_meta")["hostvars"]
+    ADDRESSES.write_text(json.dumps({**found, "all": {"hosts": hosts}}))
 
 
 def gone():

@@ -103,6 +103,25 @@ class Server:
         environment = {**os.environ, "FENTON_SCENARIO": SCENARIO, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **rest.pop("env", {})}
         return run("ansible-playbook", *sources, PLAYBOOK, "-l", self.name, *words, cwd=ROOT, env=environment, timeout=600, **rest)
 
+    def mends(self, role, how, look=None):
+        """Spoil something, and fail unless the next run of *role* puts it right.
+
+        :arg how: script that spoils it.
+        :arg look: script that shows it: not as before once it is spoiled, as before after the run.
+        """
+
+        def seen():
+            return look and self.docker("bash", "-c", look).stdout
+
+        before = seen()
+        spoiled = self.docker("bash", "-c", how)
+        assert spoiled.returncode == 0, spoiled.stderr
+        assert not look or seen() != before, "the edit changed nothing, so it proves nothing"
+        done = self.playbook("--tags", role)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+        assert "changed=0" not in done.stdout
+        assert seen() == before
+
 
 def fits(name):
     """Tell whether ``test_<name>.py`` fits the scenario.

@@ -76,6 +76,10 @@ CASES = {
     "a chat that is no integer": ({"notify_telegram": {**TELEGRAM, "chat": "@ada"}}, "the chat '@ada' is not an integer"),
     "a scheme that apprise does not know": ({"notify_urls": ["ntfyy://topic"]}, "apprise knows no ntfyy://"),
     "a sender that Linux refuses": ({"notify_telegram": TELEGRAM, "notify_users": ["Ada Lovelace"]}, '"Ada Lovelace" cannot be an account'),
+    "a server for the app that all the world could reach": (
+        {"istat_enabled": True, "istat_checksum": "0" * 64},
+        "istat_sources: it is empty, which would open port 5109 to all the world",
+    ),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
     "a word where a number belongs": ({"jupyter_users": [{"name": "ada", "port": "soon"}]}, "soon"),

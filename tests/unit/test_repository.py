@@ -1,5 +1,6 @@
 """The repository's own rules."""
 
+import os
 import re
 import subprocess
 from importlib import metadata
@@ -185,3 +186,19 @@ def test_a_modules_documentation_can_be_read(module):
     assert documented["module"] == module.stem
     assert documented["short_description"]
     assert yaml.safe_load(re.search(r'EXAMPLES = r?"""(.*?)"""', text, re.S)[1])
+
+
+@pytest.mark.parametrize("scenario", ["default", "demo", "laptop", "refuses_bad_input"])
+def test_every_play_of_the_site_finds_its_group_in_the_scenarios(scenario, tmp_path):
+    """Else a run of the whole site begins with warnings."""
+    (tmp_path / "docker").write_text("#!/bin/sh\n")
+    (tmp_path / "docker").chmod(0o755)
+    sources = ["-i", ROOT / "molecule" / scenario / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    done = subprocess.run(
+        ["ansible-playbook", *sources, "site.yml", "--list-hosts"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Could not match" not in done.stderr
+    # Nor is a group taken for a host.
+    assert not {play.get("hosts") for play in load("site.yml")} & set(re.findall(r"^      (\w+)$", done.stdout, re.M))
