@@ -19,13 +19,12 @@ GROUP_KEYS = {"name", "interval", "limit", "query_offset", "labels", "rules", "p
 RULE_KEYS = {"record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"}
 
 
-def read_rules(paths, base):
+def read_rules(paths):
     """Return the texts of rule files on the control node, by path; None where there is no such file.
 
-    :arg paths: as ``monitoring_rules``.
-    :arg base: where relative paths begin.
+    :arg paths: as ``monitoring_rules``; relative paths begin at the repository.
     """
-    files = {str(path): Path(base, path) for path in paths}
+    files = {str(path): ROOT / path for path in paths}
     return {path: file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None for path, file in files.items()}
 
 
@@ -75,7 +74,7 @@ def left_out(targets, own):
     return [
         f"{target['host']}: not watched, because "
         + ("it lets no other server in" if target.get("modules") else "it has no exporters.json below artifacts/ on this control node")
-        + f"; run `ansible-playbook site.yml -l {target['host']},{own}`"
+        + f"; run `ansible-playbook site.yml -l {','.join(dict.fromkeys([target['host'], own]))}`"
         for target in targets
         if target not in reachable(targets, own)
     ]
@@ -257,11 +256,6 @@ def door_texts(targets):
     return texts | {f"{target['host']}.token": target["door"]["token"] for target in targets}
 
 
-def job_of(module):
-    """Return the scrape job of a module, and the name that its series have beside the host's."""
-    return ("jupyter", {"name": module}) if module.startswith("jupyter_") else (module, {})
-
-
 def prometheus_config(targets, own, interval, rules, directory):
     """Return the configuration of Prometheus.
 
@@ -273,38 +267,41 @@ def prometheus_config(targets, own, interval, rules, directory):
     """
     scrapes = []
 
-    def scrape(target, job, more, way, **query):
-        """Add a scrape; *way* is address, path and whether through the door."""
-        address, path, door = way
-        labels = {"job": job, "host": target, "instance": target, **more}
-        entry = {"job_name": "/".join([job, target, *more.values()]), "static_configs": [{"targets": [address], "labels": labels}]}
+    def scrape(host, job, address, path="/metrics", more=None, query=None, door=None):
+        """Add a scrape: *more* are labels of its series, *query* parameters of its address, *door* the target's where it goes through that."""
+        labels = {"job": job, "host": host, "instance": host, **(more or {})}
+        entry = {"job_name": "/".join([job, host, *(more or {}).values()])}
         entry |= {"metrics_path": path} if path != "/metrics" else {}
         entry |= {"params": {key: [value] for key, value in query.items()}} if query else {}
         if door:
             entry |= {
                 "scheme": "https",
-                "authorization": {"credentials_file": f"{directory}/doors/{target}.token"},
-                "tls_config": {"ca_file": f"{directory}/doors/{target}.pem", "server_name": door["server_name"]},
+                "authorization": {"credentials_file": f"{directory}/doors/{host}.token"},
+                "tls_config": {"ca_file": f"{directory}/doors/{host}.pem", "server_name": door["server_name"]},
             }
-        scrapes.append(entry)
+        scrapes.append({**entry, "static_configs": [{"targets": [address], "labels": labels}]})
 
-    scrape(own, "prometheus", {}, ("127.0.0.1:9090", "/metrics", None))
-    scrape(own, "alertmanager", {}, ("127.0.0.1:9093", "/metrics", None))
+    def ask(target, module, job, more, query):
+        """Add a scrape of one module of *target*, on loopback or through its door."""
+        host, place, door = target["host"], target["modules"][module], target.get("door")
+        if host == own:
+            scrape(host, job, place["address"], place["path"], more, query)
+        else:
+            scrape(host, job, door["address"], "/proxy", more, {"module": module, **query}, door)
+
+    scrape(own, "prometheus", "127.0.0.1:9090")
+    scrape(own, "alertmanager", "127.0.0.1:9093")
     for target in targets:
-        host, modules = target["host"], target["modules"]
-        door = None if host == own else target["door"]
-        if door:
+        if target["host"] != own:
             # What tells a host that is down from an exporter that is: the door answers by itself.
-            scrape(host, "door", {}, (door["address"], "/metrics", door))
-        for module, place in modules.items():
-            if module != "blackbox":
-                job, more = job_of(module)
-                way, query = ((door["address"], "/proxy", door), {"module": module}) if door else ((place["address"], place["path"], None), {})
-                scrape(host, job, more, way, **query)
+            scrape(target["host"], "door", target["door"]["address"], door=target["door"])
+        for module in target["modules"]:
+            if module.startswith("jupyter_"):
+                ask(target, module, "jupyter", {"name": module}, {})
+            elif module != "blackbox":
+                ask(target, module, module, {}, {})
         for name, url in (target.get("probes") or {}).items():
-            place = modules["blackbox"]
-            way, query = ((door["address"], "/proxy", door), {"module": "blackbox"}) if door else ((place["address"], place["path"], None), {})
-            scrape(host, "probe", {"name": name}, way, **query, target=url)
+            ask(target, "blackbox", "probe", {"name": name}, {"target": url})
     return {
         "global": {
             "scrape_interval": interval,
