@@ -51,6 +51,29 @@ def jupyter_problems(users):
     return problems
 
 
+def jupyter_metrics_problems(users, offset):
+    """Return sentences about ports for metrics that are none, or that are a server's.
+
+    :arg users: list of dictionaries with ``name`` and ``port``.
+    :arg offset: what is added to a server's port; 0 for no metrics.
+    """
+    offset, ports = int(offset), {int(user["port"]): user["name"] for user in users}
+    problems = []
+    for port, name in ports.items() if offset else ():
+        wanted = port + offset
+        if not 1024 <= wanted <= 65535:
+            problems.append(
+                f"jupyter_metrics_offset: {offset} and port {port} of {name} make {wanted}, which is not between 1024 and 65535; "
+                f"change one of them in {PLACE}"
+            )
+        elif wanted in ports:
+            problems.append(
+                f"jupyter_metrics_offset: {offset} and port {port} of {name} make {wanted}, the port of {ports[wanted]}; "
+                f"change one of them in {PLACE}"
+            )
+    return problems
+
+
 def jupyter_proxy_problems(proxies):
     """Return sentences about entries of ``jupyter_proxies`` that would not work.
 
@@ -139,6 +162,7 @@ class FilterModule:
         return {
             "jupyter_connections": jupyter_connections,
             "jupyter_differing": jupyter_differing,
+            "jupyter_metrics_problems": jupyter_metrics_problems,
             "jupyter_password": jupyter_password,
             "jupyter_problems": jupyter_problems,
             "jupyter_proxy_problems": jupyter_proxy_problems,

@@ -47,7 +47,8 @@ def lines(server, name):
 
 
 def texts(server):
-    return [each["text"] for each in lines(server, "arrived")]
+    """Return what has arrived about forge."""
+    return [each["text"] for each in lines(server, "arrived") if each["text"].startswith("forge: ")]
 
 
 def mode(server, how):
@@ -68,7 +69,8 @@ def hasty(servers):
     """Have alerts fire, and be told, after a second."""
     server = servers["fenton"]
     script = rf"""
-        sed -Ei 's/( for): .*/\1: 1s/' {ETC}/rules/fenton-*.yml
+        # Nothing sets a container's clock.
+        sed -Ei '/alert: (ClockOff|NotificationsFailing)/,/for:/! s/( for): .*/\1: 1s/' {ETC}/rules/fenton-*.yml
         sed -Ei 's/(group_wait): 15s/\1: 1s/; s/(group_interval): 2m/\1: 2s/' {ETC}/alertmanager.yml
         systemctl reload prometheus prometheus-alertmanager"""
     assert server.docker("sh", "-ec", script).returncode == 0
