@@ -35,6 +35,16 @@ def targets():
     return found
 
 
+def managers():
+    """Return the Alertmanagers that Prometheus talks to; after a reload it takes some seconds to find them again."""
+    for _ in range(30):
+        found = [manager["url"] for manager in api("alertmanagers")["activeAlertmanagers"]]
+        if found:
+            break
+        time.sleep(0.5)
+    return found
+
+
 def down():
     """Return a line for each target that does not answer."""
     return sorted(f"{target['scrapePool']}: {target['lastError'] or 'not asked yet'}" for target in targets() if target["health"] != "up")
@@ -67,7 +77,7 @@ def retention():
 
 ASKED = {
     "down": down, "rules": rules, "age": age, "loaded": loaded, "retention": retention,
-    "managers": lambda: [manager["url"] for manager in api("alertmanagers")["activeAlertmanagers"]],
+    "managers": managers,
     "receivers": lambda: sorted(receiver["name"] for receiver in json.loads(ask(f"{ALERTMANAGER}/api/v2/receivers"))),
 }  # fmt: skip
 answers = {"mute": []}
