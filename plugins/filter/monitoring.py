@@ -176,7 +176,8 @@ def monitoring_problems(given):
     """
     problems = [f"monitoring_targets: {text}; correct it in {FILE}." for target in given["targets"] for text in target_problems(target)]
     hosts = [target["host"] for target in given["targets"]]
-    problems += [f"monitoring_targets: {host} is there twice; remove one in {FILE}." for host in dict.fromkeys(hosts) if hosts.count(host) > 1]
+    twice = dict.fromkeys(host for host in hosts if hosts.count(host) > 1)
+    problems += [f"monitoring_targets: {host} is there twice; remove one in {FILE}." for host in twice]
 
     interval = seconds(str(given["interval"]))
     if interval is None or not 1 <= interval <= 120:
@@ -184,10 +185,12 @@ def monitoring_problems(given):
         problems.append(f"monitoring_interval: {given['interval']!r} is not between 1s and 2m, written like 15s; correct it in {FILE}.")
     span = seconds(str(given["retention_time"]))
     if span is None or span < SHORTEST:
-        problems.append(f"monitoring_retention_time: {given['retention_time']!r} is not a time of 2h or more, written like 30d; correct it in {FILE}.")
+        text = f"{given['retention_time']!r} is not a time of 2h or more, written like 30d"
+        problems.append(f"monitoring_retention_time: {text}; correct it in {FILE}.")
     size = size_in_bytes(str(given["retention_size"]))
     if size is None or size < SMALLEST:
-        problems.append(f"monitoring_retention_size: {given['retention_size']!r} is not a size of 256MB or more, written like 5GB; correct it in {FILE}.")
+        text = f"{given['retention_size']!r} is not a size of 256MB or more, written like 5GB"
+        problems.append(f"monitoring_retention_size: {text}; correct it in {FILE}.")
 
     names = [Path(path).name for path in given["rules"]]
     for path, text in given["rules"].items():
@@ -219,19 +222,19 @@ def host_problems(seen, host, size):
     :arg size: as ``monitoring_retention_size``.
     """
     problems = [
-        f"role monitoring: {line} on {host}, and Prometheus needs it; give that program another one (for Cockpit: systemctl edit cockpit.socket), "
-        "or take the host out of the group monitoring in inventory/hosts.yml."
+        f"role monitoring: {line} on {host}, and Prometheus needs it; give that program another one (for Cockpit: "
+        "systemctl edit cockpit.socket), or take the host out of the group monitoring in inventory/hosts.yml."
         for line in (seen.get("ports") or {}).get("lines", [])
     ]
     room = (seen.get("room") or {}).get("stdout", "")
     if room.isdigit() and size_in_bytes(str(size)) and size_in_bytes(str(size)) > int(room):
-        problems.append(
-            f"monitoring_retention_size: {size} is more than the disk of {host} has below /var/lib ({int(room) / 2**30:.1f} GB); correct it in {FILE}."
-        )
+        text = f"{size} is more than the disk of {host} has below /var/lib ({int(room) / 2**30:.1f} GB)"
+        problems.append(f"monitoring_retention_size: {text}; correct it in {FILE}.")
     rules = seen.get("rules") or {"lines": [], "rc": 0}
     problems += [f"monitoring_rules: promtool refuses {line}; correct that file." for line in rules["lines"]]
     if rules["rc"] not in (0, 77):
-        problems.append(f"monitoring_rules: promtool could not be asked on {host} ({(rules['stderr'].splitlines() or ['no answer'])[-1]}); run it again.")
+        said = (rules["stderr"].splitlines() or ["no answer"])[-1]
+        problems.append(f"monitoring_rules: promtool could not be asked on {host} ({said}); run it again.")
     return problems
 
 
@@ -268,7 +271,7 @@ def prometheus_config(targets, own, interval, rules, directory):
     scrapes = []
 
     def scrape(host, job, address, path="/metrics", more=None, query=None, door=None):
-        """Add a scrape: *more* are labels of its series, *query* parameters of its address, *door* the target's where it goes through that."""
+        """Add a scrape; *more* are labels of its series, *query* parameters of its address, *door* is the one that it goes through."""
         labels = {"job": job, "host": host, "instance": host, **(more or {})}
         entry = {"job_name": "/".join([job, host, *(more or {}).values()])}
         entry |= {"metrics_path": path} if path != "/metrics" else {}
@@ -344,7 +347,8 @@ def alertmanager_config(telegram, email, webhooks, port):
         "inhibit_rules": [
             # A host that is down says only that; a disk that is full says no more that it will be.
             {"source_matchers": ['alertname="HostDown"'], "target_matchers": ['alertname!="HostDown"'], "equal": ["host"]},
-            {"source_matchers": ['alertname="DiskNearlyFull"'], "target_matchers": ['alertname="DiskFilling"'], "equal": ["host", "mountpoint"]},
+            {"source_matchers": ['alertname="DiskNearlyFull"'], "target_matchers": ['alertname="DiskFilling"'],
+             "equal": ["host", "mountpoint"]},
         ],
         "receivers": [{"name": "nobody"}, *(receiver(name) for name in [*people, *watchdogs])],
     }  # fmt: skip

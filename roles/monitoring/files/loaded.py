@@ -1,4 +1,4 @@
-"""Say what does not run with the files that are there: ``loaded.py`` < {"UNIT": {"program": […], "files": […], "reload": […], …}, …}.
+"""Say what does not run with the files that are there: ``loaded.py`` < {"UNIT": {"restart": [FILE, …], "reload": […], …}, …}.
 
 Prints "start UNIT", "restart UNIT" or "reload UNIT"; nothing where all is well. What a service has loaded it says itself, by the time
 of its last good reload; what it was started with, by the time of its start.
@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import urllib.request
-from datetime import datetime, timezone
+from datetime import datetime
 
 
 def show(unit, name):
@@ -38,7 +38,7 @@ def due(unit, wanted):
     """Return what *unit* needs: a word, or None."""
     if show(unit, "ActiveState") != "active" or show(unit, "UnitFileState") != "enabled":
         return "start"
-    began = datetime.strptime(show(unit, "ActiveEnterTimestamp"), "%a %Y-%m-%d %H:%M:%S.%f %Z").replace(tzinfo=timezone.utc)
+    began = datetime.strptime(show(unit, "ActiveEnterTimestamp").replace("UTC", "+0000"), "%a %Y-%m-%d %H:%M:%S.%f %z")
     if newest(wanted["restart"]) > began.timestamp() or show(unit, "NeedDaemonReload") == "yes":
         return "restart"
     if wanted.get("reload") and newest(wanted["reload"]) > reloaded(wanted["port"], wanted["metric"]):
