@@ -26,10 +26,11 @@ def api(path, **query):
 
 
 def targets():
-    """Return the targets, as soon as each has been asked once, or after 30 seconds."""
+    """Return the targets, as soon as each has been asked once, or after 30 seconds; after a reload new ones take some seconds to come."""
+    wanted = api("status/config")["yaml"].count("\n- job_name: ")
     for _ in range(60):
         found = api("targets", state="active")["activeTargets"]
-        if found and all(target["health"] != "unknown" for target in found):
+        if len(found) == wanted and all(target["health"] != "unknown" for target in found):
             break
         time.sleep(0.5)
     return found
