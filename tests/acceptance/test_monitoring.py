@@ -248,7 +248,7 @@ def test_secrets_are_where_nobody_looks(server):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"monitoring_rules": ["molecule/monitoring/refused_rules.yml"]}, "promtool refuses molecule/monitoring/refused_rules.yml: "),
+        ({"monitoring_rules": ["molecule/monitoring/files/refused_rules.yml"]}, "promtool refuses molecule/monitoring/files/refused_rules.yml: "),
         ({"monitoring_retention_size": "900TB"}, "monitoring_retention_size: 900TB is more than the disk of fenton has"),
         ({"monitoring_email": {"to": ["a@b"], "from": "a@b", "smarthost": "localhost:25", "passwort": "x"}}, "passwort"),
     ],

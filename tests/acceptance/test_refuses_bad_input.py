@@ -88,8 +88,8 @@ CASES = {
     "rules without a group": ({"monitoring_rules": ["molecule/monitoring/converge.yml"]}, "is no rule file of Prometheus"),
     # Prometheus is not installed there: promtool is fetched to be asked, and goes again.
     "rules that promtool refuses": (
-        {"monitoring_rules": ["molecule/monitoring/refused_rules.yml"]},
-        "promtool refuses molecule/monitoring/refused_rules.yml: ",
+        {"monitoring_rules": ["molecule/monitoring/files/refused_rules.yml"]},
+        "promtool refuses molecule/monitoring/files/refused_rules.yml: ",
     ),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
