@@ -121,6 +121,11 @@ FILES = {
         "/opt/conda/.condarc", "/opt/conda/conda-meta/frozen", "/etc/profile.d/conda.sh",
         "/usr/local/share/jupyter/kernels/science/kernel.json",
     ],
+    "exporters": [
+        "/etc/systemd/system/prometheus-node-exporter.service.d/fenton.conf", "/usr/local/lib/fenton/metrics",
+        "/etc/systemd/system/fenton-metrics.service", "/etc/systemd/system/fenton-metrics.timer", "/etc/fenton/exporters/expected.json",
+        "/etc/systemd/system/prometheus-blackbox-exporter.service.d/fenton.conf", "/etc/fenton/exporters/blackbox.yml",
+    ],
     "jupyter": [
         "/etc/systemd/system/jupyter@.service", "/etc/jupyter/servers/overrides.json", "/etc/jupyter/servers/tom.py",
         "/etc/jupyter/servers/page_config.json", "/etc/fenton/firewall.d/jupyter.nft", "/etc/fenton/tls/jupyter/fullchain.pem",

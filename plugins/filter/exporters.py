@@ -33,12 +33,13 @@ def exporters_source_problems(sources):
     return problems
 
 
-def exporters_name_problems(names, lines, host):
+def exporters_name_problems(names, lines, host, own=()):
     """Return a sentence for each of *names* that the server does not know, or knows as itself.
 
     :arg names: names among the sources.
     :arg lines: ``<name> <address>``, what the server found.
     :arg host: how the inventory calls the server.
+    :arg own: its own addresses.
     """
     problems = []
     for name in names:
@@ -46,7 +47,7 @@ def exporters_name_problems(names, lines, host):
         place = HOST_FILE.format(host)
         if not found:
             problems.append(f"exporters_sources: {host} finds no address for {name}; write the watcher's address in its place in {place}")
-        elif any(known.is_loopback for known in found):
+        elif any(known.is_loopback or str(known) in own for known in found):
             problems.append(
                 f"exporters_sources: to {host} the name {name} is itself ({found[0]}); write the watcher's address in its place in {place}"
             )

@@ -15,6 +15,7 @@ PLACE = "/var/lib/bot"
 ETC = "/etc/fenton/prometheus"
 SECRETS = ("123456789:AAtoken-of-scenario-monitoring_0123456789", "password-of-the-mail", "secret-of-the-hook")
 SMALL = "/srv/a_b*[x](y)<&>~`#+-=|{}.!"
+REFUSED = "molecule/monitoring/files/refused_rules.yml"
 ALL_WELL = "forge: all well again"
 
 
@@ -248,7 +249,7 @@ def test_secrets_are_where_nobody_looks(server):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"monitoring_rules": ["molecule/monitoring/files/refused_rules.yml"]}, "promtool refuses molecule/monitoring/files/refused_rules.yml: "),
+        ({"monitoring_rules": [REFUSED]}, f"promtool refuses {REFUSED}: "),
         ({"monitoring_retention_size": "900TB"}, "monitoring_retention_size: 900TB is more than the disk of fenton has"),
         ({"monitoring_email": {"to": ["a@b"], "from": "a@b", "smarthost": "localhost:25", "passwort": "x"}}, "passwort"),
     ],

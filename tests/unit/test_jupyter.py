@@ -10,7 +10,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from jupyter import jupyter_connections, jupyter_differing, jupyter_problems, jupyter_proxy_problems
+from jupyter import jupyter_connections, jupyter_differing, jupyter_metrics_problems, jupyter_problems, jupyter_proxy_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/jupyter"
@@ -138,6 +138,36 @@ def test_the_configuration_says_what_was_decided(monkeypatch, tmp_path):
     assert not hasattr(config.MappingKernelManager, "cull_idle_timeout")
     assert config.MultiKernelManager.default_kernel_name == "science"
     assert config.ServerApp.kernel_spec_manager_class().kernel_dirs == ["/usr/local/share/jupyter/kernels"]
+
+
+def test_metrics_are_offered_once_on_loopback_and_only_where_asked_for(monkeypatch, tmp_path, capsys):
+    asked = []
+    module = types.ModuleType("prometheus_client")
+    module.start_http_server = lambda port, addr: asked.append((port, addr))
+    monkeypatch.setitem(sys.modules, "prometheus_client", module)
+    config = load(monkeypatch, tmp_path)
+    assert asked == []
+    assert not hasattr(config.ServerApp, "record_http_request_metrics")
+    for _ in range(2):
+        config = load(monkeypatch, tmp_path, jupyter_metrics_offset=10000)
+        assert config.ServerApp.record_http_request_metrics is False
+    assert asked == [(18888, "127.0.0.1")]
+
+    # A port that somebody else has costs the metrics, and not the notebooks.
+    def taken(port, addr):
+        raise OSError("Address already in use")
+
+    del module.of_this_server
+    module.start_http_server = taken
+    assert load(monkeypatch, tmp_path, jupyter_metrics_offset=10000).ServerApp.port == 8888
+    assert "No metrics on port 18888: Address already in use" in capsys.readouterr().err
+
+
+def test_ports_for_metrics_must_be_free():
+    assert jupyter_metrics_problems([user(), user("tom", 8889)], 0) == []
+    assert jupyter_metrics_problems([user(), user("tom", 8889)], 10000) == []
+    assert "make 65536" in jupyter_metrics_problems([user(port=55536)], 10000)[0]
+    assert "make 8889, the port of tom" in jupyter_metrics_problems([user(), user("tom", 8889)], 1)[0]
 
 
 def test_culling_and_the_root_directory_follow_their_variables(monkeypatch, tmp_path):
