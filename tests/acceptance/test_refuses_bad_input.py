@@ -80,6 +80,21 @@ CASES = {
         {"istat_enabled": True, "istat_checksum": "0" * 64},
         "istat_sources: it is empty, which would open port 5109 to all the world",
     ),
+    "a time that is none": ({"monitoring_retention_time": "30 days"}, "'30 days' is not a time of 2h or more, written like 30d"),
+    "a size that is none": ({"monitoring_retention_size": "5G"}, "'5G' is not a size of 256MB or more, written like 5GB"),
+    "a chat for alerts that is no integer": ({"monitoring_telegram": {**TELEGRAM, "chat": "@ada"}}, "monitoring_telegram: the chat '@ada'"),
+    "a mail without a mail server": (
+        {"monitoring_email": {"to": ["ada@example.org"], "from": "fenton@example.org"}},
+        "monitoring_email: there is no smarthost that takes the mails; add smarthost: HOST:PORT",
+    ),
+    "a key that mails do not have": ({"monitoring_email": {"recipient": "ada@example.org"}}, "recipient"),
+    "a server that is watched twice": ({"monitoring_targets": [{"host": "forge"}, {"host": "forge"}]}, "forge is there twice"),
+    "rules without a group": ({"monitoring_rules": ["molecule/monitoring/converge.yml"]}, "is no rule file of Prometheus"),
+    # Prometheus is not installed there: promtool is fetched to be asked, and goes again.
+    "rules that promtool refuses": (
+        {"monitoring_rules": ["molecule/monitoring/files/refused_rules.yml"]},
+        "promtool refuses molecule/monitoring/files/refused_rules.yml: ",
+    ),
     "a typo in a variable": ({"jupyter_prot": 8888}, "jupyter_prot: role jupyter has no such variable"),
     "a typo in a role's name": ({"jupiter_users": []}, "jupiter_users: no role has such a variable; did you mean jupyter_users?"),
     "a word where a number belongs": ({"jupyter_users": [{"name": "ada", "port": "soon"}]}, "soon"),
