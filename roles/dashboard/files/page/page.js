@@ -50,7 +50,8 @@ function span(seconds) {
 
 // Answers are read whole or not at all; `at` is the server's own clock, so that a wrong one here makes nothing old or new.
 async function get(path) {
-  const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+  // Without a password that somebody wrote into the address: browsers refuse to ask with one.
+  const answer = await fetch(new URL(path, location.origin + location.pathname), { cache: "no-store", signal: AbortSignal.timeout(10000) });
   if (!answer.ok) throw new Error(`${path} answers ${answer.status}`);
   return { at: Date.parse(answer.headers.get("date")) / 1000, body: await answer.json() };
 }
@@ -108,7 +109,7 @@ function firing(groups, at) {
   const alerts = rules.flatMap((rule) => rule.alerts.filter((alert) => alert.state === "firing").map((alert) => ({
     host: alert.labels.host || "",
     state: { critical: "bad", info: "well", none: "well" }[alert.labels.severity] || "warning",
-    text: alert.annotations.summary || alert.annotations.description || rule.name,
+    text: (alert.annotations.summary || alert.annotations.description || rule.name).replace(`${alert.labels.host}: `, ""),
     since: Date.parse(alert.activeAt) / 1000,
   })));
   return { alerts, trouble, rules: rules.length };
@@ -129,10 +130,8 @@ function judge(server, trouble) {
 function meter(what, value, text, title = "") {
   const bar = h("div", { class: "bar" });
   bar.style.width = `${Math.min(100, Math.max(0, value || 0))}%`;
-  const row = h("div", { class: "meter" }, h("span", { class: "what", title: title || what }, what), h("div", { class: "track", "aria-hidden": "true" }, bar),
-    h("span", { class: "value" }, text));
-  if (value === null) row.children[1].style.visibility = "hidden";
-  return row;
+  const track = value === null ? [] : [h("div", { class: "track", "aria-hidden": "true" }, bar)];
+  return h("div", { class: value === null ? "meter plain" : "meter" }, h("span", { class: "what", title: title || what }, what), ...track, h("span", { class: "value" }, text));
 }
 
 function gpus(server) {
@@ -143,7 +142,7 @@ function gpus(server) {
 
 function gpuMeters(list) {
   return list.flatMap((gpu) => [
-    meter(`GPU ${gpu.index}`, gpu.use, [percent(gpu.use), ...(gpu.heat === undefined ? [] : [`${Math.round(gpu.heat)} °C`])].join(", "), gpu.devicename),
+    meter(`GPU ${gpu.index}${gpu.heat === undefined ? "" : `, ${Math.round(gpu.heat)} °C`}`, gpu.use, percent(gpu.use), gpu.devicename),
     ...(gpu.memory === undefined ? [] : [meter(`GPU ${gpu.index} memory`, gpu.memory, percent(gpu.memory), gpu.devicename)]),
   ]);
 }
@@ -317,6 +316,15 @@ function clock(seconds, hours) {
   return date.toLocaleDateString([], { weekday: hours <= 168 ? "short" : undefined, day: "numeric", month: "short" });
 }
 
+// Round times of this browser's own clock: quarters of hours, every fourth hour, days.
+function rounds(start, end) {
+  const step = { 1: 900, 24: 4 * 3600, 168: 86400, 720: 5 * 86400 }[page.hours];
+  const shift = new Date(end * 1000).getTimezoneOffset() * 60;
+  const found = [];
+  for (let at = Math.ceil((start - shift) / step) * step + shift; at <= end; at += step) found.push({ value: at });
+  return found;
+}
+
 const amount = (value, unit) => (unit === "B/s" ? `${bytes(value)}/s` : `${Number(value.toFixed(value < 10 ? 1 : 0))} ${unit}`);
 
 function chart(graph, lines, start, end) {
@@ -343,7 +351,10 @@ function chart(graph, lines, start, end) {
         tooltip: { callbacks: { title: (items) => new Date(items[0].parsed.x * 1000).toLocaleString(), label: (item) => `${item.dataset.label} ${amount(item.parsed.y, graph.unit)}` } },
       },
       scales: {
-        x: { type: "linear", min: start, max: end, grid, ticks: { ...ticks, maxTicksLimit: 7, callback: (value) => clock(value, page.hours) } },
+        x: {
+          type: "linear", min: start, max: end, grid, ticks: { ...ticks, autoSkip: false, callback: (value) => clock(value, page.hours) },
+          afterBuildTicks: (axis) => { axis.ticks = rounds(start, end); },
+        },
         y: { min: 0, max: graph.max, suggestedMax: graph.unit === "B/s" ? 1024 : undefined, grid, ticks: { ...ticks, maxTicksLimit: 5, callback: (value) => amount(value, graph.unit) } },
       },
     },
