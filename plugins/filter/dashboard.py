@@ -32,7 +32,7 @@ def dashboard_problems(users, port, prometheus):
         password = user.get("password")
         if password is not None and len(str(password)) < SHORTEST:
             problems.append(
-                f"dashboard_users: the password of {name} has fewer than {SHORTEST} characters; choose a longer one in {FILE} or vault.yml, "
+                f"dashboard_users: the password of {name} has fewer than {SHORTEST} characters; choose a longer one in {FILE}, "
                 "or leave it out to have one generated."
             )
         elif password is not None and (not str(password).isprintable() or password != password.strip()):

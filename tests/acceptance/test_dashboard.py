@@ -7,13 +7,18 @@ import re
 import shutil
 import socket
 import ssl
+import sys
 import time
 
 import pytest
 import requests
 from browser import browser, find, missing, wait
-from conftest import ROOT, SCENARIO, eventually
+from conftest import ROOT, SCENARIO, eventually, run
 from selenium.common.exceptions import TimeoutException
+
+sys.path.insert(0, str(ROOT / "plugins/filter"))
+
+from dashboard import dashboard_for_grafana  # noqa: E402
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
 DESK = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
@@ -162,7 +167,10 @@ def test_only_tls_is_spoken_and_the_certificate_is_right(page):
     context = ssl.create_default_context(cafile=page.authority)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
     for name in (page.server.address, page.server.name):
-        with socket.create_connection((page.server.address, page.port), 10) as plain, context.wrap_socket(plain, server_hostname=name) as tls:
+        with (
+            socket.create_connection((page.server.address, page.port), 10) as plain,
+            context.wrap_socket(plain, server_hostname=name) as tls,
+        ):
             assert tls.version() == "TLSv1.3"
 
 
@@ -186,8 +194,6 @@ def test_nobody_listens_but_on_the_one_port(page):
 @pytest.mark.once
 def test_what_is_asked_is_understood(page, server):
     """Every query of the page and of Grafana's dashboard, by the real Prometheus."""
-    from dashboard import dashboard_for_grafana
-
     queries = json.loads((ROOT / "roles/dashboard/files/page/queries.json").read_text())
     asked = [*queries["now"].values(), *(line["expr"] for graph in queries["graphs"] for line in graph["lines"])]
     asked += [target["expr"] for panel in dashboard_for_grafana(queries)["panels"] for target in panel["targets"]]
@@ -201,18 +207,12 @@ def test_what_is_asked_is_understood(page, server):
         "    data = urllib.parse.urlencode({'query': expr}).encode()\n"
         "    print(len(json.load(urllib.request.urlopen('http://127.0.0.1:9090/api/v1/query', data))['data']['result']))\n"
     )
-    done = server.docker_stdin(script, json.dumps(asked)) if hasattr(server, "docker_stdin") else ask(server, script, json.dumps(asked))
+    done = run("docker", "exec", "-i", server.container, "python3", "-c", script, input=json.dumps(asked))
     counts = [int(line) for line in done.stdout.split()]
     assert len(counts) == len(asked), done.stderr
     # Nothing is misspelt: each finds something, where the machine has such a thing.
     empty = [expr for expr, count in zip(asked, counts, strict=True) if not count and "Swap" not in expr and "node_disk" not in expr]
     assert not empty
-
-
-def ask(server, script, stdin):
-    from conftest import run
-
-    return run("docker", "exec", "-i", server.container, "python3", "-c", script, input=stdin)
 
 
 @only_here
@@ -326,8 +326,9 @@ def test_glances_is_there_while_somebody_looks(page, server, known, tmp_path):
         return server.docker("systemctl", "is-active", *UNITS).stdout.split()
 
     override = "/run/systemd/system/fenton-live.service.d"
-    idle = f"mkdir -p {override}; grep ^ExecStart= /etc/systemd/system/fenton-live.service | sed 's/=60s/=3s/; s/^/[Service]\\nExecStart=\\n/' >{override}/t.conf"
-    server.docker("sh", "-c", f"systemctl stop fenton-live fenton-glances; {idle}; systemctl daemon-reload")
+    short = "grep ^ExecStart= /etc/systemd/system/fenton-live.service | sed 's/=60s/=3s/; s/^/[Service]\\nExecStart=\\n/'"
+    server.docker("sh", "-c", f"systemctl stop fenton-live fenton-glances; mkdir -p {override}; {short} >{override}/t.conf")
+    server.docker("systemctl", "daemon-reload")
     try:
         assert running() == ["inactive", "inactive"]
         page.get("", known)
@@ -363,6 +364,7 @@ def test_a_renewed_certificate_is_taken_without_a_restart(page, server):
     assert server.playbook("--tags", "dashboard").returncode == 0
 
 
+STATE = "systemctl is-active {0}; systemctl is-enabled {0}"
 SPOILT = {
     "nginx.conf": ("echo '# x' >>/etc/fenton/dashboard/nginx.conf", "sha256sum /etc/fenton/dashboard/nginx.conf"),
     "mode of the logins": ("chmod 644 /etc/fenton/dashboard/users", "stat -c '%a %U %G' /etc/fenton/dashboard/users"),
@@ -373,9 +375,9 @@ SPOILT = {
         "rm /usr/local/lib/fenton/glances/lib/python3*/site-packages/glances/main.py",
         "ls /usr/local/lib/fenton/glances/lib/python3*/site-packages/glances/main.py",
     ),
-    "the service": ("systemctl disable --now fenton-dashboard", "systemctl is-active fenton-dashboard; systemctl is-enabled fenton-dashboard"),
-    "the socket": ("systemctl disable --now fenton-live.socket", "systemctl is-active fenton-live.socket; systemctl is-enabled fenton-live.socket"),
-    "an account's group": ("rm /etc/systemd/system/fenton-glances.service", "stat -c '%a' /etc/systemd/system/fenton-glances.service"),
+    "the service": ("systemctl disable --now fenton-dashboard", STATE.format("fenton-dashboard")),
+    "the socket": ("systemctl disable --now fenton-live.socket", STATE.format("fenton-live.socket")),
+    "a unit": ("rm /etc/systemd/system/fenton-glances.service", "stat -c '%a' /etc/systemd/system/fenton-glances.service"),
     "the library": ("dpkg --remove libjs-chart.js", "test -e /usr/share/javascript/chart.js/chart.min.js; echo $?"),
 }
 
@@ -438,7 +440,7 @@ def test_switched_off_it_is_gone_and_somebodys_own_nginx_goes_on(page, server):
     """Off, then somebody installs nginx for a site of their own, then on and off again."""
     off = ("--tags", "dashboard", "-e", json.dumps({"dashboard_users": []}))
     assert server.playbook(*off).returncode == 0
-    left = "ls -d /etc/fenton/dashboard /usr/local/lib/fenton/{dashboard,glances,glances-server} /etc/systemd/system/*{dashboard,live,glances,nginx}*"
+    left = "ls -d /etc/fenton/dashboard /usr/local/lib/fenton/{dashboard,glances*} /etc/systemd/system/*{dashboard,live,glances,nginx}*"
     assert server.docker("bash", "-c", left).stdout == ""
     assert server.docker("getent", "passwd", "fenton-dashboard", "fenton-glances").stdout == ""
     assert server.docker("test", "-e", "/usr/sbin/nginx").returncode == 1
@@ -446,8 +448,8 @@ def test_switched_off_it_is_gone_and_somebodys_own_nginx_goes_on(page, server):
     assert server.connection["dashboard"] == {}
     done = server.playbook(*off)
     assert "changed=0" in done.stdout
-    own = "apt-get install -y -qq --no-install-recommends nginx && echo mine >/var/www/html/index.html && sed -i s/80/8080/ /etc/nginx/sites-available/default"
-    server.docker("sh", "-c", f"({own} && systemctl restart nginx) >/dev/null 2>&1", timeout=300)
+    site = "echo mine >/var/www/html/index.html && sed -i s/80/8080/ /etc/nginx/sites-available/default && systemctl restart nginx"
+    server.docker("sh", "-c", f"apt-get install -y -qq --no-install-recommends nginx >/dev/null 2>&1 && {site}", timeout=300)
     mine = "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8080/\").read().decode())'"
     try:
         assert "mine" in server.docker("sh", "-c", mine).stdout
@@ -465,6 +467,41 @@ def test_switched_off_it_is_gone_and_somebodys_own_nginx_goes_on(page, server):
         server.docker("sh", "-c", "apt-get purge -y -qq nginx nginx-common >/dev/null 2>&1")
         assert server.playbook("--tags", "dashboard").returncode == 0
         page.password = Page(server).password
+
+
+@only_here
+@pytest.mark.once
+def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
+    known = page.session(page.name, page.password)
+    page.get("", known)
+    values = {"dashboard_grafana": True, "dashboard_grafana_repository": "http://127.0.0.1:8081"}
+    done = server.playbook("--tags", "dashboard", "-e", json.dumps(values))
+    assert done.returncode != 0
+    assert re.search(r"_fingerprint: the key at http://127.0.0.1:8081/gpg.key has the fingerprint [0-9A-F]{40}, not B53AE", said(done))
+    assert "changed=0" in done.stdout
+    values["dashboard_grafana_repository_fingerprint"] = server.docker("cat", "/var/lib/repository/served/fingerprint").stdout.strip()
+    on = ("--tags", "dashboard", "-e", json.dumps(values))
+    try:
+        done = server.playbook(*on)
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert page.get("grafana/x").status_code == 401
+        assert page.get("grafana/x", known).json() == {"who": page.name, "path": "/grafana/x", "password": None}
+        # Who is there is said by nginx, not by who asks.
+        assert page.get("grafana/x", known, headers={"X-WEBAUTH-USER": "admin"}).json()["who"] == page.name
+        assert server.docker("runuser", "-u", "nobody", "--", "test", "-w", "/run/grafana/fenton.sock").returncode == 1
+        assert page.get("site.json", known).json()["grafana"] is True
+        assert "changed=0" in server.playbook(*on).stdout
+        # By hand: the settings, and the package.
+        server.docker("sh", "-c", "echo >>/etc/grafana/fenton/servers.json; dpkg --remove grafana")
+        done = server.playbook("--tags", "dashboard,verify", "-e", json.dumps(values))
+        assert done.returncode == 0, done.stdout[-4000:]
+        assert page.get("grafana/x", known).status_code == 200
+    finally:
+        assert server.playbook("--tags", "dashboard").returncode == 0
+    assert page.get("grafana/x", known).status_code == 404
+    left = "ls -d /etc/apt/*/fenton-grafana* /etc/grafana /var/lib/grafana /usr/share/grafana"
+    assert server.docker("sh", "-c", left).stdout == ""
+    assert "changed=0" in server.playbook("--tags", "dashboard").stdout
 
 
 @only_here
