@@ -509,13 +509,14 @@ def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
     assert page.get("grafana/x", known).status_code == 404
     left = "ls -d /etc/apt/*/fenton-grafana* /etc/grafana /var/lib/grafana /usr/share/grafana"
     assert server.docker("sh", "-c", left).stdout == ""
+    assert server.docker("pgrep", "-u", "grafana").stdout == ""
     assert "changed=0" in server.playbook("--tags", "dashboard").stdout
 
 
 @only_here
 @pytest.mark.skipif(not os.environ.get("FENTON_SCREENSHOTS"), reason="pictures are made when somebody wants new ones")
 def test_pictures(page, tmp_path):
-    for size, name in ((DESK, "dashboard.png"), (PHONE, "dashboard-phone.png")):
+    for size, name in ((DESK, "dashboard.png"), ({**PHONE, "deviceScaleFactor": 1.5}, "dashboard-phone.png")):
         (tmp_path / name).mkdir()
         with page.driver(tmp_path / name, size) as driver:
             wait(driver, lambda d: verdict(d) == "fenton is well")
