@@ -365,7 +365,6 @@ def test_a_renewed_certificate_is_taken_without_a_restart(page, server):
     server.docker("sh", "-c", "rm /etc/fenton/tls/dashboard/fullchain.pem; fenton-certificate")
     assert issued() != before
     assert server.docker("systemctl", "show", "-P", "MainPID", "fenton-dashboard").stdout == pid
-    assert server.playbook("--tags", "dashboard").returncode == 0
 
 
 STATE = "systemctl is-active {0}; systemctl is-enabled {0}"
@@ -488,9 +487,8 @@ def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
     assert re.search(r"_fingerprint: the key at http://127.0.0.1:8081/gpg.key has the fingerprint [0-9A-F]{40}, not B53AE", said(done))
     assert "changed=0" in done.stdout
     values["dashboard_grafana_repository_fingerprint"] = server.docker("cat", "/var/lib/repository/served/fingerprint").stdout.strip()
-    on = ("--tags", "dashboard", "-e", json.dumps(values))
     try:
-        done = server.playbook(*on)
+        done = server.playbook("--tags", "dashboard", "-e", json.dumps(values))
         assert done.returncode == 0, done.stdout[-4000:]
         assert page.get("grafana/x").status_code == 401
         assert page.get("grafana/x", known).json() == {"who": page.name, "path": "/grafana/x", "password": None}
@@ -498,7 +496,6 @@ def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
         assert page.get("grafana/x", known, headers={"X-WEBAUTH-USER": "admin"}).json()["who"] == page.name
         assert server.docker("runuser", "-u", "nobody", "--", "test", "-w", "/run/grafana/fenton.sock").returncode == 1
         assert page.get("site.json", known).json()["grafana"] is True
-        assert "changed=0" in server.playbook(*on).stdout
         # By hand: the settings, and the package.
         server.docker("sh", "-c", "echo >>/etc/grafana/fenton/servers.json; dpkg --remove grafana")
         done = server.playbook("--tags", "dashboard,verify", "-e", json.dumps(values))
@@ -510,7 +507,6 @@ def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
     left = "ls -d /etc/apt/*/fenton-grafana* /etc/grafana /var/lib/grafana /usr/share/grafana"
     assert server.docker("sh", "-c", left).stdout == ""
     assert server.docker("pgrep", "-u", "grafana").stdout == ""
-    assert "changed=0" in server.playbook("--tags", "dashboard").stdout
 
 
 @only_here
