@@ -25,7 +25,7 @@ WORK = ROOT / ".work"
 RESULTS = ROOT / "benchmarks/results"
 BUDGET = ROOT / "benchmarks/budget.json"
 PEERS = WORK / "peers"
-ENVIRONMENT = {**os.environ, "FENTON_SCENARIO": "bench", "DEMO_PORT": "0", "OS": os.environ.get("OS", "debian13")}
+ENVIRONMENT = {**os.environ, "FENTON_SCENARIO": "bench", "DEMO_PORT": "0", "DEMO_PAGE_PORT": "0", "OS": os.environ.get("OS", "debian13")}
 HOST = "fenton"
 # Like a user's inventory a file that only has to be read; who asks Docker for the address does so once, when the server boots.
 ADDRESSES = WORK / "bench.yml"
