@@ -124,8 +124,7 @@ FILES = {
     ],
     "exporters": [
         "/etc/systemd/system/prometheus-node-exporter.service.d/fenton.conf", "/usr/local/lib/fenton/metrics",
-        "/etc/systemd/system/fenton-metrics.service", "/etc/systemd/system/fenton-metrics.timer", "/etc/fenton/exporters/expected.json",
-        "/etc/systemd/system/prometheus-blackbox-exporter.service.d/fenton.conf", "/etc/fenton/exporters/blackbox.yml",
+        "/etc/systemd/system/fenton-metrics.timer", "/etc/fenton/exporters/blackbox.yml",
     ],
     "jupyter": [
         "/etc/systemd/system/jupyter@.service", "/etc/jupyter/servers/overrides.json", "/etc/jupyter/servers/tom.py",

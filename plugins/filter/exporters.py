@@ -27,8 +27,8 @@ def exporters_source_problems(sources):
             )
         elif network is not None and network.is_loopback or source == "localhost":
             problems.append(
-                f"exporters_sources: {source} is each server itself, so nobody comes from there; write the address by which the watcher comes "
-                f"in {FILE}, or give its host an exporters_hostname that others know"
+                f"exporters_sources: {source} is each server itself, so nobody comes from there; write the address by which the watcher "
+                f"comes in {FILE}, or give its host an exporters_hostname that others know"
             )
     return problems
 
@@ -86,7 +86,8 @@ def exporters_metric_problems(metrics, ports, door):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
             problems.append(f"exporters_metrics: the name {name!r} may have letters, digits, _ and - only; change it in {FILE}")
         elif name in names:
-            problems.append(f"exporters_metrics: {name} is there twice, or a name of ours ({', '.join(sorted(ports))}); change it in {FILE}")
+            ours = ", ".join(sorted(ports))
+            problems.append(f"exporters_metrics: {name} is there twice, or a name of ours ({ours}); change it in {FILE}")
         names.add(name)
         if port in taken:
             problems.append(f"exporters_metrics: port {port} of {name} is that of {taken[port]}; give it another one in {FILE}")

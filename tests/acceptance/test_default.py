@@ -50,6 +50,24 @@ OTHERS = [
         VERSION.format("jupyter", "jupyterlab"),
     ),
     ("jupyter", "a server that was stopped", "systemctl stop jupyter@tom", "systemctl is-active jupyter@tom"),
+    (
+        "exporters",
+        "an exporter that was stopped",
+        "systemctl stop prometheus-node-exporter",
+        "systemctl is-active prometheus-node-exporter",
+    ),
+    (
+        "exporters",
+        "a timer that does not start at boot",
+        "systemctl disable fenton-metrics.timer",
+        "systemctl is-enabled fenton-metrics.timer",
+    ),
+    (
+        "exporters",
+        "a package of the exporters",
+        "dpkg --remove prometheus-node-exporter-collectors",
+        "systemctl is-enabled prometheus-node-exporter-apt.timer",
+    ),
     ("jupyter", "a server that does not start at boot", "systemctl disable jupyter@tom", "systemctl is-enabled jupyter@tom"),
 ]
 

@@ -10,6 +10,7 @@ import pytest
 from conftest import SCENARIO, eventually
 
 PROM = "/var/lib/prometheus/node-exporter/fenton.prom"
+VENV = "/usr/local/lib/fenton/nvitop"
 TOKEN = "/etc/fenton/exporters/token"
 OURS = [9100, 9115, 9835, 9999, 18888]
 
@@ -161,14 +162,17 @@ def test_nothing_but_the_door_answers_from_outside_and_that_only_to_the_watcher(
     assert open_here == {"22"}
     # This machine is not the watcher: the firewall lets nothing of it through.
     for server in (fenton, forge):
-        ask = f"for port in {' '.join(map(str, OURS))}; do timeout 1 bash -c \"</dev/tcp/{server.address}/$port\" && echo $port & done; wait"
+        ports = " ".join(map(str, OURS))
+        ask = f"for port in {ports}; do timeout 1 bash -c '</dev/tcp/{server.address}/'$port && echo $port & done; wait"
         assert subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=False).stdout == ""
 
 
 def test_the_secret_is_in_no_list_of_processes_no_journal_and_no_file_that_others_read(watcher, forge):
     secret = watcher.door["token"]
     assert sh(forge, f"stat -c '%a %U %G' {TOKEN}") == "640 root prometheus\n"
-    assert secret not in sh(forge, "ps -eo args; journalctl --no-pager -o cat; cat /etc/fenton/exporters/door.yml; systemctl cat 'prometheus-*'")
+    assert secret not in sh(
+        forge, "ps -eo args; journalctl --no-pager -o cat; cat /etc/fenton/exporters/*.yml; systemctl cat 'prometheus-*'"
+    )
     assert forge.docker("runuser", "-u", "nobody", "--", "cat", TOKEN).returncode != 0
 
 
@@ -283,7 +287,7 @@ def test_not_even_while_it_is_installed_does_anything_listen_on_all_addresses(fo
     sh(forge, f"dpkg --purge --force-depends {packages} 2>&1; rm -rf /etc/default/prometheus-*")
     assert sh(forge, "ss -Hltn | awk '{ print $4 }' | grep -E ':(9100|9115|9999)$' || true") == ""
     look = "while [ ! -e /run/enough ]; do ss -Hltn | awk '{ print $4 }'; sleep 0.01; done | sort | uniq -c >/run/listened"
-    sh(forge, f"rm -f /run/enough; setsid sh -c \"{look.replace('$', chr(92) + '$')}\" >/dev/null 2>&1 &")
+    sh(forge, f'rm -f /run/enough; setsid sh -c "{look.replace("$", chr(92) + "$")}" >/dev/null 2>&1 &')
     done = forge.playbook("--tags", "exporters")
     sh(forge, "touch /run/enough; sleep 0.5")
     assert done.returncode == 0, done.stdout
@@ -297,20 +301,18 @@ def test_not_even_while_it_is_installed_does_anything_listen_on_all_addresses(fo
 # What does not touch the same thing is spoiled together.
 NODE = "/etc/systemd/system/prometheus-node-exporter.service.d/fenton.conf"
 HALF = {
-    "a run that was killed before the start": ["systemctl disable --now prometheus-node-exporter fenton-metrics.timer"],
-    "a run that was killed before the restart, and a door that was stopped": [
-        f"sleep 1; touch {NODE}", "systemctl disable --now prometheus-exporter-exporter",
+    "a run that was killed before the start": [
+        "systemctl disable --now prometheus-node-exporter fenton-metrics.timer", "systemctl disable --now prometheus-exporter-exporter",
+        f"rm {PROM}",
     ],
-    "edited files": [
+    "edited files, a secret that all can read, a certificate that is renewed": [
         f"sed -i s/127.0.0.1:9100/:9100/ {NODE}", "sed -i '/jupyter_ada/,$d' /etc/fenton/exporters/door.yml",
         "echo >/etc/fenton/exporters/blackbox.yml", "echo 'raise SystemExit(1)' >>/usr/local/lib/fenton/metrics",
+        f"chmod 644 {TOKEN}", "rm /etc/fenton/tls/exporters/fullchain.pem",
     ],
-    "a secret that is cut off, a package and a timer that are gone": [
-        f"echo abc >{TOKEN}", "dpkg --remove --force-depends prometheus-blackbox-exporter",
+    "a run that was killed before the restart, a secret that is cut off, a package and a timer that are gone": [
+        f"sleep 1; touch {NODE}", f"echo abc >{TOKEN}", "dpkg --remove --force-depends prometheus-blackbox-exporter",
         "systemctl stop fenton-metrics.timer; rm /etc/systemd/system/fenton-metrics.timer",
-    ],
-    "a secret that all can read, a certificate that is renewed, a file that was never written": [
-        f"chmod 644 {TOKEN}", "rm /etc/fenton/tls/exporters/fullchain.pem", f"rm {PROM}",
     ],
 }  # fmt: skip
 # What shows whether each thing is right.
@@ -343,9 +345,8 @@ def test_the_next_run_finishes_or_repairs(forge, name):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("how", ["rm -r /usr/local/lib/fenton/nvitop/lib/python3*/site-packages/nvitop", "echo >/usr/local/lib/fenton/nvitop/lock"])
-def test_a_spoiled_environment_is_made_anew(fenton, how):
-    sh(fenton, how)
+def test_a_spoiled_environment_is_made_anew(fenton):
+    sh(fenton, f"rm -r {VENV}/lib/python3*/site-packages/nvitop")
     done = fenton.playbook("--tags", "exporters")
     assert done.returncode == 0, done.stdout
     assert "changed=0" not in done.stdout
@@ -382,7 +383,8 @@ WRONG = [
         [
             "exporters_sources: 127.0.0.1 is each server itself", "exporters_sources: '10.0.0.0/99' is neither an address",
             "exporters_port: 9100 is the port of the exporter node", "exporters_probes: '127.0.0.1:8888' of x is no address",
-            "exporters_metrics: node is there twice, or a name of ours", "exporters_metrics: port 9115 of y is that of the exporter blackbox",
+            "exporters_metrics: node is there twice, or a name of ours",
+            "exporters_metrics: port 9115 of y is that of the exporter blackbox",
         ],
     ),
 ]  # fmt: skip
@@ -391,7 +393,9 @@ WRONG = [
 @pytest.mark.once
 @pytest.mark.parametrize(("setting", "sentences"), WRONG, ids=["unknown", "itself", "all others"])
 def test_bad_input_is_one_sentence_and_changes_nothing(forge, setting, sentences):
-    traces = "find /etc/fenton /etc/systemd/system /usr/local/lib/fenton -type f -newer /run/mark; systemctl show -P ActiveEnterTimestamp 'prometheus-*'"
+    traces = (
+        "find /etc/fenton /etc/systemd/system /usr/local/lib/fenton -newer /run/mark; systemctl show -P ActiveEnterTimestamp 'prometheus-*'"
+    )
     sh(forge, "touch /run/mark; sleep 0.05")
     before = sh(forge, traces)
     done = play(forge, **setting)
@@ -422,6 +426,7 @@ def test_what_is_no_longer_wanted_goes(fenton, forge):
 
     done = play(fenton, exporters_gpus=[])
     assert done.returncode == 0, done.stdout
-    assert sh(fenton, "ls -d /usr/local/lib/fenton/nvitop /etc/systemd/system/fenton-gpu* 2>/dev/null; systemctl --failed --no-legend; true") == ""
+    left = f"ls -d {VENV} /etc/systemd/system/fenton-gpu* 2>/dev/null; systemctl --failed --no-legend; true"
+    assert sh(fenton, left) == ""
     assert value(metrics(fenton), "fenton_gpus_expected") == 0
     assert "changed=0" in play(fenton, exporters_gpus=[]).stdout

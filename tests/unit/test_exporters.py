@@ -105,7 +105,7 @@ def test_notebooks_are_probed_and_measured():
 
 @pytest.fixture
 def server(tmp_path):
-    """A server below a directory: one that expects two cards and has none of the rest."""
+    """Return the place of a server below a directory, and what runs the program there; it expects two cards and has nothing else."""
     (tmp_path / "expected.json").write_text('{"gpus": 2}')
 
     def run():
@@ -135,7 +135,8 @@ def put(root, path, text=""):
 
 def test_cards_are_counted_as_the_bus_shows_them(server):
     root, run = server
-    for address, vendor, kind in (("01", "0x10de", "0x030000"), ("02", "0x10de", "0x030200"), ("03", "0x10de", "0x040300"), ("04", "0x8086", "0x030000")):
+    functions = [("01", "0x10de", "0x030000"), ("02", "0x10de", "0x030200"), ("03", "0x10de", "0x040300"), ("04", "0x8086", "0x030000")]
+    for address, vendor, kind in functions:
         put(root, f"sys/bus/pci/devices/0000:{address}:00.0/vendor", vendor + "\n")
         put(root, f"sys/bus/pci/devices/0000:{address}:00.0/class", kind + "\n")
     assert run()[1]["fenton_gpus_present"] == 2
@@ -143,7 +144,9 @@ def test_cards_are_counted_as_the_bus_shows_them(server):
     assert run()[1]["fenton_gpus_present"] == 1
 
 
-@pytest.mark.parametrize(("module", "library", "differs"), [("580.65.06", "580.65.06", 0), ("580.65.06", "580.95.05", 1), ("", "580.95.05", None)])
+@pytest.mark.parametrize(
+    ("module", "library", "differs"), [("580.65.06", "580.65.06", 0), ("580.65.06", "580.95.05", 1), ("", "580.95.05", None)]
+)
 def test_a_driver_of_two_versions_is_told(server, module, library, differs):
     root, run = server
     put(root, "sys/module/nvidia/version", module)
