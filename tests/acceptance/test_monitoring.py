@@ -279,7 +279,9 @@ def test_a_port_that_is_taken_is_told_by_its_name(server):
 
 HALF = {
     "services that were stopped, and do not start at boot": "systemctl disable --now prometheus prometheus-alertmanager fenton-alerts",
-    "settings of the distribution": "rm -r /etc/systemd/system/prometheus{,-alertmanager}.service.d; systemctl daemon-reload; systemctl restart prometheus",
+    "settings of the distribution": (
+        "rm -r /etc/systemd/system/prometheus{,-alertmanager}.service.d; systemctl daemon-reload; systemctl restart prometheus"
+    ),
     "edited files that are not loaded yet": f"sed -i s/15s/16s/ {ETC}/alertmanager.yml; echo '# x' >>{ETC}/rules/fenton-gpus.yml",
     "a secret that all can read, and stray files": f"chmod 644 /etc/fenton/alerts.json; touch {ETC}/rules/x.yml {ETC}/doors/gone.token",
     "programs that are gone": "dpkg --remove --force-depends prometheus-alertmanager; rm /usr/local/lib/fenton/fenton-alerts",
