@@ -90,14 +90,18 @@ def hasty(servers):
 
 def test_series_of_another_server_come_through_its_door(server, forge):
     """Over TLS, with what opens it."""
-    eventually(lambda: value(server, 'node_uname_info{host="forge", nodename="forge"}'))
-    targets = ask(server, "targets", state="active")["activeTargets"]
-    seen = {each["labels"]["job"]: each for each in targets if each["labels"]["host"] == "forge"}
-    assert set(seen) == {"door", "node", "probe"}
-    for each in seen.values():
-        assert each["scrapeUrl"].startswith("https://")
-        assert each["health"] == "up", each["lastError"]
-    door = seen["node"]["scrapeUrl"]
+
+    def seen():
+        """Return its targets by job; after a start Prometheus takes some seconds to have them."""
+        targets = ask(server, "targets", state="active")["activeTargets"]
+        found = {each["labels"]["job"]: each for each in targets if each["labels"]["host"] == "forge"}
+        return found if found and all(each["health"] == "up" for each in found.values()) else None
+
+    found = eventually(seen)
+    assert set(found) == {"door", "node", "probe"}
+    assert all(each["scrapeUrl"].startswith("https://") for each in found.values())
+    assert eventually(lambda: value(server, 'node_uname_info{host="forge", nodename="forge"}'))
+    door = found["node"]["scrapeUrl"]
     shut = server.docker("curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", door)
     assert shut.stdout in ("401", "403"), shut
     # Its own authority is what counts, none of the world's.
