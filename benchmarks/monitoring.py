@@ -18,8 +18,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-AGENTS = r"prometheus|exporter|alertmanager|blackbox|nginx|glances|grafana|nvitop|istat|fenton-(metric|monitor|dashboard)"
-# What issue 6 asks for, on a server without a GPU: percent of one core, and MiB.
+AGENTS = r"prometheus|exporter|alertmanager|blackbox|nginx|glances|grafana|nvitop|istat|fenton-(alerts|dashboard|live|metrics)"
+# What all of it together may cost on a server without a GPU: percent of one core, and MiB.
 BOUNDS = (1, 300)
 TICK = os.sysconf("SC_CLK_TCK")
 

@@ -7,11 +7,16 @@ export DEBIAN_FRONTEND=noninteractive UV_SYSTEM_CERTS=1
 user=tom password=$(head -c 15 /dev/urandom | base64)
 
 # --- base
+# What listens gets its settings before it starts.
+printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   acl bash-completion build-essential bzip2 ca-certificates curl dbus-user-session file git htop jq less libpam-systemd lsof man-db nano \
-  needrestart nftables openssh-client openssl pciutils python3-apt python3-debian python3-venv rsync sudo systemd-timesyncd tmux tzdata \
-  unattended-upgrades unzip vim wget xz-utils zip
+  libjs-chart.js needrestart nftables nginx openssh-client openssl pciutils prometheus prometheus-alertmanager prometheus-blackbox-exporter \
+  prometheus-node-exporter prometheus-node-exporter-collectors python3-apt python3-debian python3-venv rsync sudo systemd-timesyncd \
+  tmux tzdata unattended-upgrades unzip vim wget xz-utils zip
+rm /usr/sbin/policy-rc.d
 useradd -m -s /bin/bash -G sudo,adm,systemd-journal "$user"
 install -d -m 700 -o "$user" -g "$user" "/home/$user/.ssh"
 echo "$KEY" >"/home/$user/.ssh/authorized_keys"
@@ -30,7 +35,7 @@ table inet fenton {
     iif lo accept
     ct state established,related accept
     meta l4proto { icmp, ipv6-icmp } accept
-    tcp dport { 22, 8888 } accept
+    tcp dport { 22, 8888, 9443 } accept
   }
 }
 RULES
@@ -98,8 +103,68 @@ Restart=always
 [Install]
 WantedBy=multi-user.target
 UNIT
+
+# --- exporters, monitoring
+starts() { # unit, command
+  mkdir -p "/etc/systemd/system/$1.service.d"
+  printf '[Service]\nExecStart=\nExecStart=%s\n' "$2" >"/etc/systemd/system/$1.service.d/plain.conf"
+}
+starts prometheus-node-exporter "/usr/bin/prometheus-node-exporter --web.listen-address=127.0.0.1:9100 --collector.systemd \
+  --collector.textfile.directory=/var/lib/prometheus/node-exporter"
+starts prometheus-blackbox-exporter "/usr/bin/prometheus-blackbox-exporter --web.listen-address=127.0.0.1:9115 \
+  --config.file=/etc/prometheus/blackbox.yml"
+starts prometheus "/usr/bin/prometheus --config.file=/etc/prometheus/prometheus.yml --storage.tsdb.path=/var/lib/prometheus/metrics2 \
+  --storage.tsdb.retention.time=30d --web.listen-address=127.0.0.1:9090"
+starts prometheus-alertmanager "/usr/bin/prometheus-alertmanager --config.file=/etc/prometheus/alertmanager.yml \
+  --storage.path=/var/lib/prometheus/alertmanager --web.listen-address=127.0.0.1:9093 --cluster.listen-address="
+cp -r roles/monitoring/files/rules /etc/prometheus/
+cat >/etc/prometheus/prometheus.yml <<'CONFIG'
+global: {scrape_interval: 15s, evaluation_interval: 15s}
+rule_files: [/etc/prometheus/rules/*.yml]
+alerting: {alertmanagers: [{static_configs: [{targets: ["127.0.0.1:9093"]}]}]}
+scrape_configs:
+  - {job_name: node, static_configs: [{targets: ["127.0.0.1:9100"]}]}
+  - job_name: probe
+    metrics_path: /probe
+    params: {module: [http_2xx], target: ["https://127.0.0.1:8888/api"]}
+    static_configs: [{targets: ["127.0.0.1:9115"]}]
+CONFIG
+promtool check config --syntax-only /etc/prometheus/prometheus.yml >/dev/null
+printf 'route: {receiver: nobody}\nreceivers: [{name: nobody}]\n' >/etc/prometheus/alertmanager.yml
+
+# --- dashboard
+python3 -m venv --without-pip /usr/local/lib/glances
+/usr/local/lib/uv/bin/uv pip install -q --python /usr/local/lib/glances/bin/python --require-hashes --compile-bytecode \
+  -r roles/dashboard/files/locks/glances.txt
+useradd -r glances
+cat >/etc/systemd/system/glances.service <<'UNIT'
+[Service]
+User=glances
+ExecStart=/usr/local/lib/glances/bin/glances -w -B 127.0.0.1 -p 61208 --disable-autodiscover
+[Install]
+WantedBy=multi-user.target
+UNIT
+cp -r roles/dashboard/files/page /usr/local/share/plain-page
+echo "$user:$(openssl passwd -6 "$password")" >/etc/nginx/users
+chown root:www-data /etc/nginx/users
+chmod 640 /etc/nginx/users
+rm -f /etc/nginx/sites-enabled/default
+cat >/etc/nginx/conf.d/plain.conf <<'CONFIG'
+server {
+  listen 9443 ssl;
+  ssl_certificate /etc/fenton/tls/fullchain.pem;
+  ssl_certificate_key /etc/fenton/tls/privkey.pem;
+  auth_basic Servers;
+  auth_basic_user_file /etc/nginx/users;
+  root /usr/local/share/plain-page;
+  location = /chart.js { alias /usr/share/javascript/chart.js/chart.min.js; }
+  location /api/ { proxy_pass http://127.0.0.1:9090/api/v1/; }
+  location /live/ { proxy_pass http://127.0.0.1:61208/; }
+}
+CONFIG
+nginx -t -q
 systemctl daemon-reload
-systemctl enable -q --now "jupyter@$user"
+systemctl enable -q --now "jupyter@$user" glances nginx prometheus prometheus-alertmanager prometheus-blackbox-exporter prometheus-node-exporter
 for _ in $(seq 60); do
   curl -fsSk https://127.0.0.1:8888/api >/dev/null 2>&1 && exit 0
   sleep 0.5

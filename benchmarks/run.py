@@ -86,8 +86,9 @@ def plain():
     listed = variables()
     started = time.monotonic()
     # The script and what it installs from travel in the time that is measured, as Ansible's files do.
-    locks = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/locks/*.txt"))
-    pack = subprocess.Popen(["tar", "-C", ROOT, "-cz", "benchmarks/plain.sh", *locks], stdout=subprocess.PIPE)
+    files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/locks/*.txt"))
+    files += ["roles/monitoring/files/rules", "roles/dashboard/files/page"]
+    pack = subprocess.Popen(["tar", "-C", ROOT, "-cz", "benchmarks/plain.sh", *files], stdout=subprocess.PIPE)
     given = " ".join(
         f"{name}='{value}'" for name, value in (
             ("KEY", (WORK / "id_ed25519.pub").read_text().strip()),
@@ -126,14 +127,35 @@ FILES = {
         "/etc/systemd/system/prometheus-node-exporter.service.d/fenton.conf", "/usr/local/lib/fenton/metrics",
         "/etc/systemd/system/fenton-metrics.timer", "/etc/fenton/exporters/blackbox.yml",
     ],
+    "monitoring": [
+        "/etc/systemd/system/prometheus.service.d/fenton.conf", "/etc/systemd/system/prometheus-alertmanager.service.d/fenton.conf",
+        "/etc/fenton/prometheus/prometheus.yml", "/etc/fenton/prometheus/alertmanager.yml",
+        *(f"/etc/fenton/prometheus/rules/fenton-{path.name}" for path in sorted(ROOT.glob("roles/monitoring/files/rules/*.yml"))),
+    ],
+    "dashboard": [
+        "/etc/systemd/system/fenton-dashboard.service", "/etc/systemd/system/fenton-glances.service",
+        "/etc/systemd/system/fenton-live.service", "/etc/systemd/system/fenton-live.socket", "/etc/fenton/dashboard/nginx.conf",
+        "/etc/fenton/dashboard/users", "/etc/fenton/dashboard/known.conf", "/etc/fenton/dashboard/glances.conf",
+        "/etc/fenton/firewall.d/dashboard.nft", "/etc/fenton/tls/dashboard/fullchain.pem", "/etc/fenton/tls/dashboard/privkey.pem",
+        *(f"/usr/local/lib/fenton/dashboard/{path.name}" for path in sorted(ROOT.glob("roles/dashboard/files/page/*"))),
+    ],
     "jupyter": [
         "/etc/systemd/system/jupyter@.service", "/etc/jupyter/servers/overrides.json", "/etc/jupyter/servers/tom.py",
         "/etc/jupyter/servers/page_config.json", "/etc/fenton/firewall.d/jupyter.nft", "/etc/fenton/tls/jupyter/fullchain.pem",
         "/etc/fenton/tls/jupyter/privkey.pem",
     ],
 }  # fmt: skip
+# What the roles that watch install, beside what base does.
+WATCHING = [
+    "prometheus-node-exporter", "prometheus-node-exporter-collectors", "prometheus-blackbox-exporter", "prometheus",
+    "prometheus-alertmanager", "nginx", "libjs-chart.js",
+]  # fmt: skip
 # Whether they run; a container has its host's clock, and the service for it does not start there.
-SERVICES = {"fenton-firewall.service": True, "ssh.service": True, "systemd-timesyncd.service": None, "jupyter@tom.service": True}
+SERVICES = {
+    "fenton-firewall.service": True, "ssh.service": True, "systemd-timesyncd.service": None, "jupyter@tom.service": True,
+    "prometheus-node-exporter.service": True, "prometheus-blackbox-exporter.service": True, "fenton-metrics.timer": True,
+    "prometheus.service": True, "prometheus-alertmanager.service": True, "fenton-dashboard.service": True, "fenton-live.socket": True,
+}  # fmt: skip
 
 
 def read_state(listed, directory):
@@ -153,7 +175,7 @@ def read_state(listed, directory):
     modes = [ask(f"stat -c %a:%U:%G {path}").decode().strip().split(":") for path in folders]
     freeze = "/usr/local/lib/fenton/uv/bin/uv pip freeze --python /opt/conda/envs/{}/bin/python 2>/dev/null"
     state = {
-        "packages": base["__base_packages_common"],
+        "packages": [*base["__base_packages_common"], *WATCHING],
         "users": [{"name": "tom", "groups": ["sudo", "adm", "systemd-journal"], "keys": [(WORK / "id_ed25519.pub").read_text().strip()]}],
         "zone": ask("readlink /etc/localtime").decode().strip(),
         "directories": [{"path": p, "mode": m, "user": u, "group": g} for p, (m, u, g) in zip(folders, modes, strict=True)],
@@ -392,7 +414,7 @@ def rounds(count):
     """Measure *count* rounds and write the result."""
     make_peers()
     seconds, reports = {}, {"first": [], "second": []}
-    roles = ("base", "ssh", "session", "ddns", "notify", "tls", "anaconda", "jupyter")
+    roles = ("base", "ssh", "session", "ddns", "notify", "tls", "anaconda", "jupyter", "exporters", "monitoring", "dashboard")
     with tempfile.TemporaryDirectory() as directory:
         for number in range(1, count + 1):
             one_round(number, roles, seconds, reports, Path(directory))
