@@ -106,7 +106,7 @@ def plain():
 
 # Peers of the second run
 
-# Every file that the roles keep on the server, by role.
+# The files that the roles keep on the server, by role; not those that are made anew with a salt where somebody has changed them.
 FILES = {
     "base": [
         "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/51fenton", "/etc/apt/apt.conf.d/52fenton-updates",
@@ -135,7 +135,7 @@ FILES = {
     "dashboard": [
         "/etc/systemd/system/fenton-dashboard.service", "/etc/systemd/system/fenton-glances.service",
         "/etc/systemd/system/fenton-live.service", "/etc/systemd/system/fenton-live.socket", "/etc/fenton/dashboard/nginx.conf",
-        "/etc/fenton/dashboard/users", "/etc/fenton/dashboard/known.conf", "/etc/fenton/dashboard/glances.conf",
+        "/etc/fenton/dashboard/glances.conf",
         "/etc/fenton/firewall.d/dashboard.nft", "/etc/fenton/tls/dashboard/fullchain.pem", "/etc/fenton/tls/dashboard/privkey.pem",
         *(f"/usr/local/lib/fenton/dashboard/{path.name}" for path in sorted(ROOT.glob("roles/dashboard/files/page/*"))),
     ],

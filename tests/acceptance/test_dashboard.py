@@ -192,6 +192,7 @@ def test_nobody_listens_but_on_the_one_port(page):
     assert not everywhere & {"61208", "9090", "3000"}
 
 
+@only_here
 @pytest.mark.once
 def test_what_is_asked_is_understood(page, server):
     """Every query of the page and of Grafana's dashboard, by the real Prometheus."""

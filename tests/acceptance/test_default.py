@@ -73,15 +73,17 @@ OTHERS = [
 
 
 def edits():
-    """Return one way to spoil each thing: of each file who may write it, of the files of each role what they hold, and OTHERS."""
+    """Return ways to spoil each thing: who may write the files of each role, what they hold, and OTHERS."""
     found = []
     for role, paths in bench.FILES.items():
         issued = [path for path in paths if path.startswith(ISSUED)]
         plain = [path for path in paths if path not in issued]
-        for path in plain:
+        # In two halves, so that none is repaired for its neighbour's sake alone.
+        for which, half in (("odd", plain[::2]), ("even", plain[1::2])):
             # sudo ignores a rule that all can write; then nobody could repair anything without root's own key.
-            mode = 444 if "sudoers" in path else 666
-            found.append((role, f"mode of {path}", f"chmod {mode} {path}", f"stat -c '%a %U %G' {path}; sha256sum {path}"))
+            spoil = "; ".join(f"chmod {444 if 'sudoers' in path else 666} {path}" for path in half)
+            files = " ".join(half)
+            found += [(role, f"modes of its files, {which} ones", spoil, f"stat -c '%a %U %G' {files}; sha256sum {files}")] if half else []
         found += [(role, f"mode of {path}", f"chmod 666 {path}", GOOD) for path in issued]
         # Every second one is gone, the others hold something else.
         spoil = [f"rm {path}" if number % 2 else f"echo '# edited' >>{path}" for number, path in enumerate(plain)]
