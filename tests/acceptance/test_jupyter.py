@@ -261,19 +261,23 @@ def test_a_kernel_lives_through_a_second_run(server, lab):
 
 @only_here
 def test_metrics_are_there_for_the_host_alone(server, names, lab):
-    lab.ask("POST", "/api/kernels", json={"name": "science"}) if not lab.ask("GET", "/api/kernels").json() else None
+    if not lab.ask("GET", "/api/kernels").json():
+        lab.ask("POST", "/api/kernels", json={"name": "science"})
+
+    def told(port):
+        words = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/metrics', timeout=5).read().decode())"
+        return server.docker("python3", "-c", words).stdout
+
     for name in names:
-        port = server.connection["jupyter"][name]["port"] + 10000
-        text = server.docker("curl", "-sS", "-m", "5", f"127.0.0.1:{port}/metrics").stdout
+        own = server.connection["jupyter"][name]["port"]
+        text = told(own + 10000)
         assert re.search(r"^jupyter_server_started_timestamp_seconds ", text, re.M), text[:500]
         assert "http_request_duration_seconds_bucket" not in text
-        assert server.docker("sh", "-c", f"ss -Hltn 'sport = :{port}' | awk '{{ print $4 }}'").stdout == f"127.0.0.1:{port}\n"
-        # Jupyter's own page of them still wants a login.
-        own = server.docker("curl", "-skS", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", f"https://127.0.0.1:{port - 10000}/metrics")
-        assert own.stdout == "403"
-    port = lab.port + 10000
-    text = server.docker("curl", "-sS", f"127.0.0.1:{port}/metrics").stdout
-    assert re.search(r'^kernel_currently_running_total{type="science"} [1-9]', text, re.M), text[:500]
+        assert server.docker("sh", "-c", f"ss -Hltn 'sport = :{own + 10000}' | awk '{{ print $4 }}'").stdout == f"127.0.0.1:{own + 10000}\n"
+    assert re.search(r'^kernel_currently_running_total{type="science"} [1-9]', told(lab.port + 10000), re.M)
+    # Jupyter's own page of them still wants a login.
+    answer = requests.get(f"{lab.url}/metrics", verify=lab.authority, timeout=20, allow_redirects=False)
+    assert answer.status_code == 403
 
 
 def test_the_server_is_not_root_and_only_root_reads_the_passwords(server, names):
