@@ -310,7 +310,7 @@ HALF = {
         "echo >/etc/fenton/exporters/blackbox.yml", "echo 'raise SystemExit(1)' >>/usr/local/lib/fenton/metrics",
         f"chmod 644 {TOKEN}", "rm /etc/fenton/tls/exporters/fullchain.pem",
     ],
-    "a run that was killed before the restart, a secret that is cut off, a package and a timer that are gone": [
+    "a run that was killed before the restart, a secret, a package and a timer that are gone": [
         f"sleep 1; touch {NODE}", f"echo abc >{TOKEN}", "dpkg --remove --force-depends prometheus-blackbox-exporter",
         "systemctl stop fenton-metrics.timer; rm /etc/systemd/system/fenton-metrics.timer",
     ],
