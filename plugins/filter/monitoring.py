@@ -259,6 +259,10 @@ def door_texts(targets):
     return texts | {f"{target['host']}.token": target["door"]["token"] for target in targets}
 
 
+# Times of each of JupyterLab's handlers, by status and bucket: hundreds of series that nobody looks at.
+HANDLERS = {"source_labels": ["__name__"], "regex": "http_request_duration_seconds_.*", "action": "drop"}
+
+
 def prometheus_config(targets, own, interval, rules, directory):
     """Return the configuration of Prometheus.
 
@@ -276,6 +280,7 @@ def prometheus_config(targets, own, interval, rules, directory):
         entry = {"job_name": "/".join([job, host, *(more or {}).values()])}
         entry |= {"metrics_path": path} if path != "/metrics" else {}
         entry |= {"params": {key: [value] for key, value in query.items()}} if query else {}
+        entry |= {"metric_relabel_configs": [HANDLERS]} if job == "jupyter" else {}
         if door:
             entry |= {
                 "scheme": "https",

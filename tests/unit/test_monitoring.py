@@ -169,6 +169,7 @@ def test_the_own_server_is_asked_on_loopback_and_others_through_their_door():
         assert scrapes[name]["tls_config"] == {"ca_file": "/etc/fenton/prometheus/doors/forge.pem", "server_name": "forge"}
     assert scrapes["node/forge"]["params"] == {"module": ["node"]}
     assert scrapes["jupyter/forge/jupyter_ada"]["params"] == {"module": ["jupyter_ada"]}
+    assert [each["action"] for each in scrapes["jupyter/forge/jupyter_ada"]["metric_relabel_configs"]] == ["drop"]
     assert scrapes["probe/forge/page"]["params"] == {"module": ["blackbox"], "target": ["http://127.0.0.1/"]}
     assert DOOR["token"] not in json.dumps(config)
 
