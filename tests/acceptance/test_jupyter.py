@@ -17,7 +17,7 @@ import requests
 import websocket
 from browser import browser, choose, find, log_in, missing, wait, wait_for_lab
 from conftest import ROOT, SCENARIO
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import ElementClickInterceptedException, TimeoutException
 
 NOTEBOOK = Path(__file__).parent / "notebooks/random_forest.ipynb"
 only_here = pytest.mark.skipif(SCENARIO != "jupyter", reason="disturbs the servers, and one scenario is enough for this")
@@ -309,9 +309,13 @@ def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
         wait(driver, lambda d: find(d, ".jp-Notebook .jp-CodeCell"))
         # The kernel of the notebook's metadata must have been taken without asking, and be ready.
         wait(driver, lambda d: find(d, ".jp-NotebookPanel-toolbar [data-status='idle']"))
-        # On a busy machine JupyterLab may still be moving under the pointer; a click that hit nothing is repeated.
+        assert not driver.find_elements("css selector", ".jp-Dialog")
+        # On a busy machine JupyterLab may still be moving under the pointer: a click that hit nothing is repeated, and the entry beside
+        # the right one, which asks whether to restart the kernel, is told no.
         for _ in range(4):
-            with contextlib.suppress(TimeoutException):
+            for answer in driver.find_elements("css selector", ".jp-Dialog .jp-mod-reject"):
+                answer.click()
+            with contextlib.suppress(TimeoutException, ElementClickInterceptedException):
                 choose(driver, "Run", "Run All Cells")
                 wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", find(d, ".jp-InputPrompt").text), 15)
                 break
