@@ -64,16 +64,25 @@ def listed(tags):
     return tags.split(",") if isinstance(tags, str) else list(tags or [])
 
 
+def applied(play):
+    """Yield name and tags of the roles that a play applies as a whole: those under ``roles``, and ``import_role`` among its tasks."""
+    for role in play.get("roles") or []:
+        role = {"role": role} if isinstance(role, str) else role
+        yield role.get("role") or role.get("name"), role.get("tags")
+    for task in play.get("tasks") or []:
+        imported = task.get("ansible.builtin.import_role") or task.get("import_role") or {}
+        if imported and imported.get("tasks_from", "main") == "main":
+            yield imported["name"], task.get("tags")
+
+
 def roles(playbooks, host, groups):
     """Return the roles that *playbooks* apply to *host*, in order: a dictionary of name to the set of its tags."""
     found = {}
     for playbook in playbooks:
         for play in plays(playbook):
             if matches(play.get("hosts", ""), host, groups):
-                for role in play.get("roles") or []:
-                    role = {"role": role} if isinstance(role, str) else role
-                    tags = found.setdefault(role.get("role") or role.get("name"), set())
-                    tags.update(listed(play.get("tags")), listed(role.get("tags")))
+                for role, tags in applied(play):
+                    found.setdefault(role, set()).update(listed(play.get("tags")), listed(tags))
     return found
 
 
@@ -166,19 +175,19 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         host, groups = task_vars["inventory_hostname"], task_vars["group_names"]
         playbooks = [Path(name) for name in context.CLIARGS.get("args") or () if str(name).endswith((".yml", ".yaml"))]
-        applied = roles(playbooks, host, groups)
+        wanted = roles(playbooks, host, groups)
         specs = load_specs(ROOT / "roles")
         beside = [base / kind for base in {ROOT, *(p.resolve().parent for p in playbooks)} for kind in ("group_vars", "host_vars")]
         sources = [Path(source) for source in task_vars.get("ansible_inventory_sources") or () if Path(source).is_file()]
         self._places = [*beside, *sources, *(s.parent / kind for s in sources for kind in ("group_vars", "host_vars"))]
 
         problems = [self._with_place(name, text) for name, text in unknown(sorted(task_vars), specs).items()]
-        for role in applied:
+        for role in wanted:
             problems += self._check(role, specs.get(role, {}).get("main", {}), task_vars)
         if problems:
             raise AnsibleActionFail(f"{host}: nothing was changed, the input is wrong.\n" + "\n".join(f"- {text}" for text in problems))
         only, skipped = (listed(context.CLIARGS.get(name)) for name in ("tags", "skip_tags"))
-        running = [role for role, tags in applied.items() if runs(tags, only or ["all"], skipped)]
+        running = [role for role, tags in wanted.items() if runs(tags, only or ["all"], skipped)]
 
         def having(entry):
             return [role for role in running if (ROOT / "roles" / role / f"tasks/{entry}.yml").exists()]

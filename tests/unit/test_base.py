@@ -159,12 +159,11 @@ def test_another_release_is_refused_with_the_supported_ones_named(tmp_path, keys
 def render(tmp_path, distribution, version, **variables):
     """Return the role's files, rendered by Ansible itself for a release."""
     template = {"src": str(ROOT / "roles/base/templates/{{ item }}.j2"), "dest": f"{tmp_path}/{{{{ item }}}}"}
-    ports = {"base_port_service": "web", "base_port": [8443, 443], "base_port_sources": ["10.0.0.0/8", "2001:db8::/32"]}
     tasks = [
         {
             "ansible.builtin.template": template,
-            "loop": ["52fenton-updates", "95-administrators", "needrestart.conf", "port.nft"],
-            "vars": {**ports, **variables},
+            "loop": ["52fenton-updates", "95-administrators", "needrestart.conf"],
+            "vars": variables,
         }
     ]
     files = [str(ROOT / "roles/base" / name) for name in ("defaults/main.yml", "vars/main.yml")]
@@ -189,6 +188,3 @@ def test_the_files_are_read_by_their_programs(tmp_path, distribution, version):
     assert rules == ["ada ALL=(ALL:ALL) NOPASSWD: ALL", "tom ALL=(ALL:ALL) ALL"]
     if shutil.which("visudo"):
         assert subprocess.run(["visudo", "-c", "-f", files / "95-administrators"], capture_output=True).returncode == 0
-    ports = (files / "port.nft").read_text()
-    assert 'ip saddr 10.0.0.0/8 tcp dport { 443, 8443 } accept comment "web"' in ports
-    assert 'ip6 saddr 2001:db8::/32 tcp dport { 443, 8443 } accept comment "web"' in ports

@@ -145,6 +145,17 @@ def test_a_file_that_others_can_write_is_closed_again(root, name, mode):
     assert look_after(root, WANTED) == []
 
 
+def test_a_look_at_one_service_is_at_that_one_alone_and_a_look_at_the_authority_at_all(root):
+    look_after(root, WANTED, service="metrics")
+    assert set(program.Host(root, check=True).look_after("demo", WANTED)) == {"demo"}
+    everybody = program.Host(root, check=True).look_after("authority", {"names": WANTED["names"]})
+    assert set(everybody) == {"demo", "metrics"}
+    assert everybody["demo"]["wanted"] == WANTED
+    (root / "metrics/fullchain.pem").unlink()
+    assert look_after(root, WANTED, check=True) == []
+    assert look_after(root, {"names": WANTED["names"]}, check=True, service="authority")
+
+
 def test_check_only_says(tmp_path):
     assert len(look_after(tmp_path, WANTED, check=True)) == 3
     assert texts(tmp_path) == {}

@@ -13,10 +13,14 @@ import urllib.request
 from datetime import datetime
 
 
-def show(unit, name):
-    """Return a property of a unit."""
-    words = ["systemctl", "show", "-P", name, "--timestamp=us+utc", unit]
-    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+PROPERTIES = ("ActiveState", "UnitFileState", "ActiveEnterTimestamp", "NeedDaemonReload")
+
+
+def show(units):
+    """Return the properties of each unit, in the order of *units*: list of dictionaries."""
+    words = ["systemctl", "show", "-p", ",".join(PROPERTIES), "--timestamp=us+utc", *units]
+    said = subprocess.run(words, capture_output=True, text=True).stdout
+    return [dict(line.split("=", 1) for line in block.splitlines()) for block in said.strip().split("\n\n")]
 
 
 def newest(files):
@@ -35,18 +39,19 @@ def reloaded(port, metric):
 
 
 def due(unit, wanted):
-    """Return what *unit* needs: a word, or None."""
-    if show(unit, "ActiveState") != "active" or show(unit, "UnitFileState") != "enabled":
+    """Return what a unit with these properties needs: a word, or None."""
+    if unit["ActiveState"] != "active" or unit["UnitFileState"] != "enabled":
         return "start"
-    began = datetime.strptime(show(unit, "ActiveEnterTimestamp").replace("UTC", "+0000"), "%a %Y-%m-%d %H:%M:%S.%f %z")
-    if newest(wanted["restart"]) > began.timestamp() or show(unit, "NeedDaemonReload") == "yes":
+    began = datetime.strptime(unit["ActiveEnterTimestamp"].replace("UTC", "+0000"), "%a %Y-%m-%d %H:%M:%S.%f %z")
+    if newest(wanted["restart"]) > began.timestamp() or unit["NeedDaemonReload"] == "yes":
         return "restart"
     if wanted.get("reload") and newest(wanted["reload"]) > reloaded(wanted["port"], wanted["metric"]):
         return "reload"
     return None
 
 
-for name, files in json.load(sys.stdin).items():
-    word = due(name, files)
+services = json.load(sys.stdin)
+for (name, files), unit in zip(services.items(), show([f"{name}.service" for name in services]), strict=True):
+    word = due(unit, files)
     if word:
         print(word, name)
