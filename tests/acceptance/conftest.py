@@ -109,15 +109,25 @@ class Server:
         :arg how: script that spoils it.
         :arg look: script that shows it: not as before once it is spoiled, as before after the run.
         """
+        self.mends_all(role, {how: (how, look)})
+
+    def mends_all(self, roles, edits):
+        """Spoil several things, and fail unless the next run puts each of them right.
+
+        :arg roles: their roles, joined by commas.
+        :arg edits: by name, scripts as for :meth:`mends`.
+        """
 
         def seen():
-            return look and self.docker("bash", "-c", look).stdout
+            return {name: self.docker("bash", "-c", look).stdout for name, (_, look) in edits.items() if look}
 
         before = seen()
-        spoiled = self.docker("bash", "-c", how)
-        assert spoiled.returncode == 0, spoiled.stderr
-        assert not look or seen() != before, "the edit changed nothing, so it proves nothing"
-        done = self.playbook("--tags", role)
+        for how, _ in edits.values():
+            spoiled = self.docker("bash", "-c", how)
+            assert spoiled.returncode == 0, (how, spoiled.stderr)
+        after = seen()
+        assert [name for name in before if after[name] == before[name]] == [], "an edit that changes nothing proves nothing"
+        done = self.playbook("--tags", roles)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr
         assert "changed=0" not in done.stdout
         assert seen() == before
