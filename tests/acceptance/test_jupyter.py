@@ -20,6 +20,7 @@ from conftest import ROOT, SCENARIO
 from selenium.common.exceptions import ElementClickInterceptedException, TimeoutException
 
 NOTEBOOK = Path(__file__).parent / "notebooks/random_forest.ipynb"
+PROMPT = ".jp-CodeCell .jp-InputPrompt"
 only_here = pytest.mark.skipif(SCENARIO != "jupyter", reason="disturbs the servers, and one scenario is enough for this")
 
 
@@ -317,7 +318,7 @@ def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
                 answer.click()
             with contextlib.suppress(TimeoutException, ElementClickInterceptedException):
                 choose(driver, "Run", "Run All Cells")
-                wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", find(d, ".jp-InputPrompt").text), 15)
+                wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", " ".join(p.text for p in d.find_elements("css selector", PROMPT))), 15)
                 break
         try:
             wait(driver, lambda d: find(d, ".jp-OutputArea-output img"), 120)
