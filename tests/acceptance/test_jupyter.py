@@ -299,6 +299,7 @@ def test_the_server_is_not_root_and_only_root_reads_the_passwords(server, names)
             assert ("argon2" in reading.stdout) == (other == name)
 
 
+@pytest.mark.once
 def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
     if missing():
         pytest.skip(f"no browser here: apt-get install {missing()}")
