@@ -1,5 +1,6 @@
 """What tests from outside need: the scenario's servers, reached as a person would reach them."""
 
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ def eventually(what, seconds=30):
     return pytest.fail(f"not within {seconds} s")
 
 
+@functools.cache
 def inventory():
     """Return what Ansible itself makes of the scenario's inventory."""
     sources = ["-i", ROOT / "molecule" / SCENARIO / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
@@ -145,24 +147,22 @@ def fits(name):
     return not (ROOT / "roles" / name).is_dir() or name in roles([PLAYBOOK], "fenton", inventory_groups())
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out the files that do not fit.
+def pytest_configure(config):
+    """Take files that do not fit off the command line, where molecule names all of them: to read them takes a second."""
+    config.args[:] = [each for each in config.args if not each.endswith(".py") or fits(Path(each).stem.removeprefix("test_"))]
 
-    Not earlier: files that are named on the command line are collected before anybody is asked.
-    """
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the files that do not fit, however they came."""
     files = {item.path.stem for item in items}
     left_out = {file for file in files if not fits(file.removeprefix("test_"))}
     config.hook.pytest_deselected(items=[item for item in items if item.path.stem in left_out])
     items[:] = [item for item in items if item.path.stem not in left_out]
 
 
-_inventory = {}
-
-
 def inventory_groups():
     """Return the groups that have hosts in the scenario's inventory."""
-    _inventory.update(_inventory or inventory())
-    return [name for name, group in _inventory.items() if name == "all" or group.get("hosts") or group.get("children")]
+    return [name for name, group in inventory().items() if name == "all" or group.get("hosts") or group.get("children")]
 
 
 @pytest.fixture(scope="session")
