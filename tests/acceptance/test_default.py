@@ -98,9 +98,12 @@ def edits():
 
 
 def works_through(role):
-    """Return the roles that do a part of the work of *role*, by their entry points."""
-    files = (ROOT / "roles" / role / "tasks").glob("*.yml")
-    return {name for file in files for name in re.findall(r"include_role:\s*\{?\s*name: (\w+)", file.read_text())}
+    """Return the roles that do a part of the work of *role*, or begin theirs in its midst, by their entry points."""
+    text = "\n".join(file.read_text() for file in (ROOT / "roles" / role / "tasks").glob("*.yml"))
+    found = set(re.findall(r"include_role:\s*\{?\s*name: (\w+)", text))
+    for entry in re.findall(r'include_role:\s*name: "\{\{ role \}\}"\s*tasks_from: (\w+)', text):
+        found |= {path.parts[-3] for path in (ROOT / "roles").glob(f"*/tasks/{entry}.yml")}
+    return found
 
 
 def together(edits):
