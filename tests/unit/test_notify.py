@@ -603,7 +603,7 @@ def test_the_callback_follows_what_keras_calls(monkeypatch):
     keras = type(sys)("keras")
     keras.callbacks = type("callbacks", (), {"Callback": Callback})
     monkeypatch.setitem(sys.modules, "keras", keras)
-    module, sent = load(FILES / "fenton_notify.py", "fenton_notify"), []
+    module, sent = load(FILES / "fenton_notify.py"), []
     monkeypatch.setattr(module, "send", lambda text, title="": sent.append(f"{title} | {text}"))
     callback = module.KerasCallback(every="1h", name="net")
     callback.set_params({"epochs": 3})
