@@ -1,5 +1,6 @@
 """What tests from outside need: the scenario's servers, reached as a person would reach them."""
 
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ def eventually(what, seconds=30):
     return pytest.fail(f"not within {seconds} s")
 
 
+@functools.cache
 def inventory():
     """Return what Ansible itself makes of the scenario's inventory."""
     sources = ["-i", ROOT / "molecule" / SCENARIO / "inventory.yml", "-i", ROOT / "molecule/shared/containers"]
@@ -109,15 +111,25 @@ class Server:
         :arg how: script that spoils it.
         :arg look: script that shows it: not as before once it is spoiled, as before after the run.
         """
+        self.mends_all(role, {how: (how, look)})
+
+    def mends_all(self, roles, edits):
+        """Spoil several things, and fail unless the next run puts each of them right.
+
+        :arg roles: their roles, joined by commas.
+        :arg edits: by name, scripts as for :meth:`mends`.
+        """
 
         def seen():
-            return look and self.docker("bash", "-c", look).stdout
+            return {name: self.docker("bash", "-c", look).stdout for name, (_, look) in edits.items() if look}
 
         before = seen()
-        spoiled = self.docker("bash", "-c", how)
-        assert spoiled.returncode == 0, spoiled.stderr
-        assert not look or seen() != before, "the edit changed nothing, so it proves nothing"
-        done = self.playbook("--tags", role)
+        for how, _ in edits.values():
+            spoiled = self.docker("bash", "-c", how)
+            assert spoiled.returncode == 0, (how, spoiled.stderr)
+        after = seen()
+        assert [name for name in before if after[name] == before[name]] == [], "an edit that changes nothing proves nothing"
+        done = self.playbook("--tags", roles)
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr
         assert "changed=0" not in done.stdout
         assert seen() == before
@@ -135,24 +147,22 @@ def fits(name):
     return not (ROOT / "roles" / name).is_dir() or name in roles([PLAYBOOK], "fenton", inventory_groups())
 
 
-def pytest_collection_modifyitems(config, items):
-    """Leave out the files that do not fit.
+def pytest_configure(config):
+    """Take files that do not fit off the command line, where molecule names all of them: to read them takes a second."""
+    config.args[:] = [each for each in config.args if not each.endswith(".py") or fits(Path(each).stem.removeprefix("test_"))]
 
-    Not earlier: files that are named on the command line are collected before anybody is asked.
-    """
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the files that do not fit, however they came."""
     files = {item.path.stem for item in items}
     left_out = {file for file in files if not fits(file.removeprefix("test_"))}
     config.hook.pytest_deselected(items=[item for item in items if item.path.stem in left_out])
     items[:] = [item for item in items if item.path.stem not in left_out]
 
 
-_inventory = {}
-
-
 def inventory_groups():
     """Return the groups that have hosts in the scenario's inventory."""
-    _inventory.update(_inventory or inventory())
-    return [name for name, group in _inventory.items() if name == "all" or group.get("hosts") or group.get("children")]
+    return [name for name, group in inventory().items() if name == "all" or group.get("hosts") or group.get("children")]
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ def test_ipv6_is_filtered_too(alone, server):
     assert done.stdout.splitlines() == [*open_before, "after 8081", "after 8083"], done.stderr
 
 
+@pytest.mark.once
 def test_the_firewall_leaves_other_tables_alone(alone, server):
     mine = "table inet other { chain input { type filter hook input priority 5; }; }"
     try:
@@ -99,6 +100,7 @@ def test_the_firewall_leaves_other_tables_alone(alone, server):
     assert server.docker("getent", "hosts", server.name).returncode == 0
 
 
+@pytest.mark.once
 def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     before = server.docker("nft", "list", "table", "inet", "fenton").stdout
     server.docker("sh", "-c", "echo nonsense >/etc/fenton/firewall.d/broken.nft")
@@ -169,6 +171,7 @@ def test_a_removed_administrator_is_out(alone, server):
     assert server.docker("test", "-L", "/home/tom/.ssh").returncode == 1
 
 
+@pytest.mark.once
 def test_bad_input_is_refused_in_sentences_and_changes_nothing(alone, server):
     wrong = {
         "base_administrators": [
@@ -197,6 +200,7 @@ def test_bad_input_is_refused_in_sentences_and_changes_nothing(alone, server):
     assert server.docker("sh", "-c", snapshot).stdout == before
 
 
+@pytest.mark.once
 def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     people = [{"name": "ada", "keys": []}, {**ADA, "name": "tom", "state": "absent"}]
     done = server.playbook("-e", json.dumps({"base_administrators": people}))

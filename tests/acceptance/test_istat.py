@@ -214,6 +214,10 @@ def test_the_next_run_finishes_or_repairs(server, name, knock):
     server.mends("istat", HALF[name])
     assert knock("ada", passcode(server))[-1] == "104 numbers"
     assert server.docker("stat", "-c", "%a %U %G", f"{PLACE}/istatserver.conf").stdout == "640 root fenton-istat\n"
+
+
+@pytest.mark.once
+def test_nothing_is_left_to_do_after_that(server):
     assert "changed=0" in server.playbook("--tags", "istat").stdout
 
 

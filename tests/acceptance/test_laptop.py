@@ -53,15 +53,29 @@ class Laptop:
         return self.server.docker("sh", "-c", script)
 
 
-@pytest.fixture(scope="module", params=["desk", "train"])
-def laptop(request, servers):
+@pytest.fixture(scope="module")
+def laptops(servers):
+    """Return both laptops, with sshfs."""
+    both = [Laptop(servers[name]) for name in ("desk", "train")]
+    for it in both:
+        if it.root("command -v sshfs").returncode:
+            assert it.root("apt-get install -qq --no-install-recommends sshfs").returncode == 0
+    return both
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["desk", "train"])
+def laptop(request, laptops):
     """Return each laptop in turn, with nothing shared, mounted or tunnelled before and after."""
-    it = Laptop(servers[request.param])
-    if it.root("command -v sshfs").returncode:
-        assert it.root("apt-get install -qq --no-install-recommends sshfs").returncode == 0
+    it = laptops[request.param]
     yield it
     it.sh("fenton -u; fenton -t off")
     it.unshare()
+
+
+def on_each(laptops, what):
+    """Do something on all laptops at a time, for what is mostly waiting; fail where it fails on one of them."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(what, laptops))
 
 
 @pytest.fixture(scope="module")
@@ -154,17 +168,29 @@ def mounted(laptop):
 
 
 @pytest.mark.once
-@pytest.mark.usefixtures("mounted")
-def test_a_mount_comes_back_after_the_network_was_cut(laptop, cut):
-    laptop.sh("echo 1 >~/fenton/note")
-    cut()
-    # The keep-alive of fifteen seconds, once; then the time for connecting.
-    for limit in (25, 15):
-        begun = time.monotonic()
-        assert laptop.sh("cat ~/fenton/note", timeout=60).returncode != 0
-        assert time.monotonic() - begun < limit
-    cut.mend()
-    assert eventually(lambda: laptop.sh("cat ~/fenton/note", timeout=60).stdout) == "1\n"
+def test_a_mount_comes_back_after_the_network_was_cut(laptops, cut):
+    def mount(laptop):
+        assert laptop.run("fenton", "-fs").returncode == 0
+        laptop.sh("echo 1 >~/fenton/note-$(hostname)")
+
+    def miss(laptop):
+        # The keep-alive of fifteen seconds, once; then the time for connecting.
+        for limit in (25, 15):
+            begun = time.monotonic()
+            assert laptop.sh("cat ~/fenton/note-$(hostname)", timeout=60).returncode != 0
+            assert time.monotonic() - begun < limit
+
+    def find_again(laptop):
+        assert eventually(lambda: laptop.sh("cat ~/fenton/note-$(hostname)", timeout=60).stdout) == "1\n"
+
+    try:
+        on_each(laptops, mount)
+        cut()
+        on_each(laptops, miss)
+        cut.mend()
+        on_each(laptops, find_again)
+    finally:
+        on_each(laptops, lambda laptop: laptop.run("fenton", "-u"))
 
 
 @pytest.mark.once
@@ -431,32 +457,40 @@ def test_the_doctor_finds_all_well(laptop):
 
 @pytest.mark.once
 @pytest.mark.parametrize("warm", [True, False], ids=["with a shared connection", "without"])
-def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptop, cut, warm):
-    laptop.unshare()
-    if warm:
-        assert laptop.run("fenton", "status").returncode == 0
-    cut()
+def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptops, cut, warm):
+    def begin(laptop):
+        laptop.unshare()
+        assert not warm or laptop.run("fenton", "status").returncode == 0
 
-    def timed(verb):
+    def timed(laptop, *verb):
         begun = time.monotonic()
         return laptop.run("fenton", *verb), time.monotonic() - begun
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for done, seconds in pool.map(timed, (["status"], [], ["-jn"], ["-fs"], ["-t", "8890"], ["-cp", ":x", "y"])):
-            assert "does not answer on port 22 through gate" in sentence(done, 69)
-            assert seconds < 11, done
-    doctor = laptop.run("fenton", "doctor")
-    assert doctor.returncode == 1 and "does not answer" in doctor.stdout
+    def complain(laptop):
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            verbs = (["status"], [], ["-jn"], ["-fs"], ["-t", "8890"], ["-cp", ":x", "y"])
+            for done, seconds in pool.map(lambda verb: timed(laptop, *verb), verbs):
+                assert "does not answer on port 22 through gate" in sentence(done, 69)
+                assert seconds < 11, done
+        doctor = laptop.run("fenton", "doctor")
+        assert doctor.returncode == 1 and "does not answer" in doctor.stdout
+
+    on_each(laptops, begin)
+    cut()
+    on_each(laptops, complain)
 
 
 @pytest.mark.once
-def test_a_dead_gateway_gives_one_sentence(laptop, servers):
-    laptop.unshare()
-    assert run("docker", "pause", servers["gate"].container).returncode == 0
-    try:
+def test_a_dead_gateway_gives_one_sentence(laptops, servers):
+    def complain(laptop):
         begun = time.monotonic()
         sentence(laptop.run("fenton", "status"), 69)
         assert time.monotonic() - begun < 11
+
+    on_each(laptops, Laptop.unshare)
+    assert run("docker", "pause", servers["gate"].container).returncode == 0
+    try:
+        on_each(laptops, complain)
     finally:
         run("docker", "unpause", servers["gate"].container)
 
@@ -476,19 +510,22 @@ def test_another_host_key_is_refused(laptop, server):
 
 
 @pytest.mark.once
-def test_a_key_that_is_not_known_there_is_refused(laptop):
-    laptop.unshare()
-    laptop.sh("mv ~/.ssh/id_ed25519 ~/key && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
-    try:
-        # sshd refuses whoever failed before, for some seconds; that has a sentence of its own.
-        said = eventually(lambda: [done for done in [laptop.run("fenton", "status")] if "hangs up" not in done.stderr], 60)[0]
-        assert "gate does not let ada in" in sentence(said, 77)
-        for _ in range(3):
-            laptop.run("ssh", "-o", "BatchMode=yes", "gate", "true")
-        assert "gate hangs up at once" in sentence(laptop.run("fenton", "status"), 69)
-    finally:
-        laptop.sh("mv ~/key ~/.ssh/id_ed25519; ssh-keygen -y -f ~/.ssh/id_ed25519 >~/.ssh/id_ed25519.pub")
-    assert eventually(lambda: laptop.run("fenton", "status").returncode == 0, 60)
+def test_a_key_that_is_not_known_there_is_refused(laptops):
+    def refused(laptop):
+        laptop.unshare()
+        laptop.sh("mv ~/.ssh/id_ed25519 ~/key && ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
+        try:
+            # sshd refuses whoever failed before, for some seconds; that has a sentence of its own.
+            said = eventually(lambda: [done for done in [laptop.run("fenton", "status")] if "hangs up" not in done.stderr], 60)[0]
+            assert "gate does not let ada in" in sentence(said, 77)
+            for _ in range(3):
+                laptop.run("ssh", "-o", "BatchMode=yes", "gate", "true")
+            assert "gate hangs up at once" in sentence(laptop.run("fenton", "status"), 69)
+        finally:
+            laptop.sh("mv ~/key ~/.ssh/id_ed25519; ssh-keygen -y -f ~/.ssh/id_ed25519 >~/.ssh/id_ed25519.pub")
+        assert eventually(lambda: laptop.run("fenton", "status").returncode == 0, 60)
+
+    on_each(laptops, refused)
 
 
 # Bad input

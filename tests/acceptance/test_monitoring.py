@@ -74,6 +74,9 @@ def said(done):
 def hasty(servers):
     """Have alerts fire, and be told, after a second."""
     server = servers["fenton"]
+    # Before the fixture that skips: what is for more tests is made first.
+    if not server.variables.get("monitoring_email"):
+        pytest.skip("shown in the scenario monitoring")
     script = rf"""
         # Nothing sets a container's clock, and a minute says nothing of a day.
         sed -Ei '/alert: (ClockOff|NotificationsFailing|DiskFilling)/,/for:/! s/( for): .*/\1: 1s/' {ETC}/rules/fenton-*.yml
@@ -299,6 +302,10 @@ def test_the_next_run_finishes_or_repairs(server, name):
     done = play(server)
     assert done.returncode == 0, done.stdout
     assert "changed=0" not in done.stdout
+
+
+@pytest.mark.once
+def test_nothing_is_left_to_do_after_that(server):
     assert "changed=0" in play(server).stdout
 
 

@@ -56,6 +56,7 @@ def alone():
         pytest.skip("shown in the scenario session")
 
 
+@pytest.mark.once
 def test_the_window_follows_what_the_service_says(server):
     server.docker("systemd-run", "--unit", f"jupyter@{USER}", "--wait", "sh", "-c", "echo the-server-says-hello; sleep 1")
     for _ in range(50):
@@ -65,6 +66,7 @@ def test_the_window_follows_what_the_service_says(server):
     raise AssertionError(tmux(server, "capture-pane", "-p", "-t", "=main:notebook").stdout)
 
 
+@pytest.mark.once
 def test_work_goes_on_after_logout(server):
     shown = login(server, ["echo started-$((40+2)); sleep 3001 &\n", "\002", "d"], "tmux", "new", "-A", "-s", "main")
     assert "started-42" in shown
@@ -76,6 +78,7 @@ def test_work_goes_on_after_logout(server):
     server.docker("pkill", "-u", USER, "sleep")
 
 
+@pytest.mark.once
 def test_a_terminal_program_may_drive_the_session(server):
     shown = login(server, ["detach\n"], "tmux", "-CC", "new", "-A", "-s", "main")
     assert "%begin" in shown
@@ -104,6 +107,7 @@ def test_changed_lists_leave_what_runs_alone(server):
     tmux(server, "kill-window", "-t", "=main:load")
 
 
+@pytest.mark.once
 def test_a_session_that_somebody_ends_comes_back(server):
     tmux(server, "kill-server")
     for _ in range(80):
@@ -121,6 +125,7 @@ def test_the_banner_is_shown_once_and_says_how_the_server_is(server):
     assert "gpu" not in shown
 
 
+@pytest.mark.once
 def test_the_banner_says_that_a_reboot_is_due(server):
     assert "reboot" not in login(server, ["exit\n"])
     server.docker("touch", "/run/reboot-required")
@@ -128,6 +133,7 @@ def test_the_banner_says_that_a_reboot_is_due(server):
     server.docker("rm", "/run/reboot-required")
 
 
+@pytest.mark.once
 def test_a_driver_that_hangs_does_not_hold_up_the_login(server):
     fake = "#!/bin/sh\necho 'NVIDIA X, 7, 100, 8192, 41'\nexec sleep 60\n"
     server.docker("sh", "-c", f'printf "{fake}" >/usr/local/bin/nvidia-smi; chmod +x /usr/local/bin/nvidia-smi')
@@ -145,6 +151,7 @@ def test_the_banner_is_quick(server):
     assert float(took.stderr) < 0.2 * 3  # three times the promise, for a machine that tests in parallel
 
 
+@pytest.mark.once
 def test_programs_are_not_greeted(server, tmp_path):
     assert server.ssh("true", user=USER).stdout == ""
     assert "memory" not in login(server, [], "true")

@@ -92,12 +92,14 @@ def test_a_second_administrator_has_another_key(server):
     assert (entered.returncode, entered.stdout.strip()) == (0, "0")
 
 
+@pytest.mark.once
 def test_a_local_tunnel_leads_to_a_service_of_the_server(server):
     port = free_port()
     with background(server, "-L", f"127.0.0.1:{port}:127.0.0.1:{server.port}"):
         assert banner(port).startswith("SSH-2.0-OpenSSH")
 
 
+@pytest.mark.once
 def test_a_remote_tunnel_leads_back_to_the_control_node(server):
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(15)
@@ -117,6 +119,7 @@ def test_a_remote_tunnel_leads_back_to_the_control_node(server):
     assert heard.stdout == "hello from home\n", heard.stderr
 
 
+@pytest.mark.once
 def test_the_server_serves_as_a_jump_host(server, tmp_path):
     configuration = tmp_path / "config"
     common = [word for word in server.ssh_options()[2:] if word not in ("-o", "-i")]
@@ -133,6 +136,7 @@ def test_the_server_serves_as_a_jump_host(server, tmp_path):
     assert through.stdout.startswith("SSH-2.0-OpenSSH"), through.stderr
 
 
+@pytest.mark.once
 def test_sftp_carries_files_there_and_back(server, tmp_path):
     (tmp_path / "there").write_bytes(os.urandom(300_000))
     batch = f"put {tmp_path}/there fenton-sftp-test\nget fenton-sftp-test {tmp_path}/back\nrm fenton-sftp-test\n"
@@ -142,6 +146,7 @@ def test_sftp_carries_files_there_and_back(server, tmp_path):
     assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
 
 
+@pytest.mark.once
 def test_the_agent_goes_along_to_a_second_hop(server, tmp_path):
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL)
     environment = {**os.environ, "SSH_AUTH_SOCK": str(tmp_path / "agent")}
@@ -166,6 +171,7 @@ def test_what_was_handed_out_leads_in(server):
     assert server.ssh("sudo -n true").returncode == 0
 
 
+@pytest.mark.once
 def test_failed_logins_do_not_shut_the_control_node_out(server):
     for _ in range(12):
         assert server.ssh("true", user="nobody-here").returncode == 255

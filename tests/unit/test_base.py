@@ -1,7 +1,6 @@
 """The input that role base takes, and its files as the programs that read them understand them."""
 
 import base64
-import importlib.util
 import os
 import shutil
 import struct
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,14 +19,7 @@ OTHERS = [("Ubuntu", "22.04"), ("Ubuntu", "25.10"), ("Debian", "11.9"), ("Fedora
 RELEASES = [("Debian", "12.15"), ("Debian", "13.7"), ("Ubuntu", "24.04"), ("Ubuntu", "26.04")]
 
 
-def plugin(kind, name):
-    spec = importlib.util.spec_from_file_location(f"plugin_{kind}_{name}", ROOT / "plugins" / kind / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-base = plugin("test", "base")
+base = load(ROOT / "plugins/test/base.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,14 @@
 """What monitoring costs, as benchmarks/monitoring.py reads it from the kernel and says it."""
 
-import importlib.util
 import os
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from conftest import load
 
-spec = importlib.util.spec_from_file_location("bench_monitoring", Path(__file__).resolve().parents[2] / "benchmarks/monitoring.py")
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+bench = load(Path(__file__).resolve().parents[2] / "benchmarks/monitoring.py")
 
 
 def test_processor_time_and_memory_are_read_whatever_a_process_is_called(tmp_path):

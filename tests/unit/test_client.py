@@ -1,6 +1,5 @@
 """The role client: what it makes of servers and artifacts, what it writes on a laptop, and that it takes out again what it put in."""
 
-import importlib.util
 import json
 import os
 import re
@@ -13,12 +12,11 @@ import client
 import pytest
 import yaml
 from ansible.module_utils import ssh_include
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/client"
-spec = importlib.util.spec_from_file_location("look_at_laptop", ROLE / "files/look.py")
-laptop = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(laptop)
+laptop = load(ROLE / "files/look.py")
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJajWIzSx4/auS+UI1VGZF5Oc7YAbxCaV7k4+pZ1yDrS"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAaVWlFQcZqUSNUFWBNqGmYcjYAbJqD5OEm4nDrXkQd8"

@@ -1,6 +1,5 @@
 """The modules for conda, on a prefix whose conda and uv are a few lines that note how they were called."""
 
-import importlib.util
 import json
 import os
 import random
@@ -15,14 +14,13 @@ from ansible.module_utils import conda_environment
 from ansible.module_utils.conda import Failed, alone, taken, tighten
 from ansible.module_utils.conda_environment import Builder, spec_name
 from ansible.module_utils.requirements import canonical, holds, pinned, plain, values
+from conftest import load
 from packaging.markers import Marker
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 # By its path: the action of the same name goes first on the way.
-spec = importlib.util.spec_from_file_location("the_module_conda_base", ROOT / "plugins/modules/conda_base.py")
-conda_base = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(conda_base)
+conda_base = load(ROOT / "plugins/modules/conda_base.py")
 
 LOCK = """\
 alpha==1.0 \\

@@ -1,15 +1,14 @@
 """What is decided about metrics, the program that writes some of them, and the real templates."""
 
-import importlib.util
 import subprocess
 import time
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from conftest import load
 from exporters import (
     exporters_metric_problems,
     exporters_modules,
@@ -21,9 +20,7 @@ from exporters import (
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = {"node": 9100, "blackbox": 9115, "gpu": 9835}
 FILE = ROOT / "roles/exporters/files/metrics"
-loader = SourceFileLoader("fenton_metrics", str(FILE))
-program = importlib.util.module_from_spec(importlib.util.spec_from_loader("fenton_metrics", loader))
-loader.exec_module(program)
+program = load(FILE)
 
 
 def test_right_input_raises_no_problem():

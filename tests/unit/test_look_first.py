@@ -2,18 +2,16 @@
 
 import getpass
 import grp
-import importlib.util
 import os
 from pathlib import Path
 
 import observe as action
 import pytest
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
-spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks/run.py")
-bench = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(bench)
+bench = load(ROOT / "benchmarks/run.py")
 
 
 def test_what_a_file_imports_comes_before_it():

@@ -1,34 +1,26 @@
 """What is said about the settings before anything is done, the configurations, and what carries the alerts."""
 
 import datetime
-import importlib.util
 import json
 import re
 import smtplib
 import threading
 import urllib.error
 import urllib.request
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import monitoring
 import pytest
 import yaml
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/monitoring"
 RULES = sorted((ROLE / "files/rules").glob("*.yml"))
 
 
-def program(path, name):
-    loader = SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
-
-alerts = program(ROLE / "files/fenton-alerts", "fenton_alerts")
-bot = program(ROOT / "molecule/notify/bot.py", "bot")
+alerts = load(ROLE / "files/fenton-alerts")
+bot = load(ROOT / "molecule/notify/bot.py")
 
 DOOR = {"address": "10.0.0.2:9999", "server_name": "forge", "ca": "-----BEGIN CERTIFICATE-----\nx\n", "token": "t" * 32}
 NODE = {"node": {"address": "127.0.0.1:9100", "path": "/metrics"}}

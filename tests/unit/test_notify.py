@@ -2,7 +2,6 @@
 
 import csv
 import fcntl
-import importlib.util
 import json
 import os
 import pty
@@ -14,11 +13,11 @@ import subprocess
 import sys
 import termios
 import time
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import load
 from notify import notify_problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,18 +29,10 @@ TOKEN, CHAT = "123456789:AAtoken-of-the-unit-tests_0123456789ab", 4711
 RIGHT = {"token": TOKEN, "chat": CHAT}
 
 
-def load(path, name):
-    """Return a program of the role as a module."""
-    loader = SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    loader.exec_module(module)
-    return module
-
-
-sender = load(FILES / "notify-sender", "notify_sender")
-command = load(FILES / "notify", "notify_command")
-plot = load(FILES / "notify-plot", "notify_plot")
-bot = load(BOT, "notify_bot")
+sender = load(FILES / "notify-sender")
+command = load(FILES / "notify")
+plot = load(FILES / "notify-plot")
+bot = load(BOT)
 
 
 def until(what, seconds=15):
@@ -612,7 +603,7 @@ def test_the_callback_follows_what_keras_calls(monkeypatch):
     keras = type(sys)("keras")
     keras.callbacks = type("callbacks", (), {"Callback": Callback})
     monkeypatch.setitem(sys.modules, "keras", keras)
-    module, sent = load(FILES / "fenton_notify.py", "fenton_notify"), []
+    module, sent = load(FILES / "fenton_notify.py"), []
     monkeypatch.setattr(module, "send", lambda text, title="": sent.append(f"{title} | {text}"))
     callback = module.KerasCallback(every="1h", name="net")
     callback.set_params({"epochs": 3})
@@ -626,7 +617,7 @@ def test_the_callback_follows_what_keras_calls(monkeypatch):
 
 
 def test_the_module_never_raises(monkeypatch):
-    module = load(FILES / "fenton_notify.py", "fenton_notify")
+    module = load(FILES / "fenton_notify.py")
     monkeypatch.setattr(module, "COMMAND", "/no/such/command")
     with pytest.warns(RuntimeWarning, match="not sent"):
         assert module.send("x") is False

@@ -1,6 +1,5 @@
 """What the role ssh writes for releases that no image here can show, and what its scripts do with ssh.socket."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -9,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import load
 from ssh_audit.builtin_policies import BUILTIN_POLICIES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/ssh"
-spec = importlib.util.spec_from_file_location("ssh_tests", ROOT / "plugins/test/ssh.py")
-ssh_tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(ssh_tests)
+ssh_tests = load(ROOT / "plugins/test/ssh.py")
 
 RELEASES = {
     "debian12": ("Debian", "12", "12.12", "Hardened Debian 12 (version 3)"),

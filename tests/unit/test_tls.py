@@ -1,7 +1,5 @@
 """The certificates: what is refused beforehand, and what the program on the host decides."""
 
-import importlib.machinery
-import importlib.util
 import json
 import os
 import ssl
@@ -11,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from conftest import load
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,9 +18,7 @@ from tls import is_name, pem, tls_name_problems, tls_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "roles/tls/files/fenton-certificate"
-loader = importlib.machinery.SourceFileLoader("fenton_certificate", str(PROGRAM))
-program = importlib.util.module_from_spec(importlib.util.spec_from_loader("fenton_certificate", loader))
-loader.exec_module(program)
+program = load(PROGRAM)
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

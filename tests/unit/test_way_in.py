@@ -1,15 +1,13 @@
 """The action plugin way_in finds the user and the port that get in, with no more logins than needed."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
-spec = importlib.util.spec_from_file_location("way_in", ROOT / "plugins/action/way_in.py")
-way_in = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(way_in)
+way_in = load(ROOT / "plugins/action/way_in.py")
 
 DENIED = "Failed to connect to the host via ssh: ada@192.0.2.1: Permission denied (publickey)."
 REFUSED = "Failed to connect to the host via ssh: ssh: connect to host 192.0.2.1 port 2222: Connection refused"

@@ -52,15 +52,14 @@ def sockets(tmp_path_factory):
 
 def state(server):
     """Return what must not differ: effective settings, every file and its text, who listens, whether root and ada get in."""
-    looks = {
-        "settings": "sshd -T | sort",
-        "files": "cd /etc/ssh && find . -type f -printf '%p %m %u\\n' | sort; find . -type f -exec sha256sum {} + | sort",
-        "listening": "ss -Hltn | awk '{print $4}' | sort",
-        "leftovers": "ls -d /run/fenton-ssh; systemctl list-timers --all | grep -o 'fenton[^ ]*'",
-    }
-    seen = {name: server.docker("sh", "-c", look).stdout for name, look in looks.items()}
-    seen["root"] = server.ssh("true", user="root", port=22).returncode
-    return seen
+    looks = (
+        "sshd -T | sort",
+        "cd /etc/ssh && find . -type f -printf '%p %m %u\\n' | sort; find . -type f -exec sha256sum {} + | sort",
+        "ss -Hltn | awk '{print $4}' | sort",
+        "ls -d /run/fenton-ssh; systemctl list-timers --all | grep -o 'fenton[^ ]*'",
+    )
+    seen = server.docker("sh", "-c", "; ".join(looks)).stdout.splitlines()
+    return {"seen": seen, "root": server.ssh("true", user="root", port=22).returncode}
 
 
 def refused(server, sockets, variables, *sentence):
