@@ -12,7 +12,6 @@ import sys
 import urllib.request
 from datetime import datetime
 
-
 PROPERTIES = ("ActiveState", "UnitFileState", "ActiveEnterTimestamp", "NeedDaemonReload")
 
 
