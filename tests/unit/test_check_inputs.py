@@ -11,7 +11,8 @@ def playbook(tmp_path):
     site.write_text(
         "- import_playbook: other.yml\n- hosts: servers\n  roles:\n    - {role: base, tags: base}\n    - ssh\n"
         "- hosts: workbenches:!hpc\n  roles: [{role: jupyter}, {role: base}]\n"
-        "- hosts: hpc\n  tasks:\n    - {import_role: {name: slurm}, tags: slurm}\n    - {include_role: {name: tls, tasks_from: certificate}}\n"
+        "- hosts: hpc\n  tasks:\n    - {import_role: {name: slurm}, tags: slurm}\n"
+        "    - {include_role: {name: tls, tasks_from: certificate}}\n"
         "    - {ansible.builtin.import_role: {name: base, tasks_from: open_port}}\n    - {debug: }\n"
         "- hosts: all\n  vars: {secret: !vault abc}\n"
     )
