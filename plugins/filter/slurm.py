@@ -82,8 +82,8 @@ def node_line(seen, name, present=""):
     own = seen.get("node") or {}
     there = int(fact["RealMemory"])
     memory = own.get("memory") or int(there * (1 - SPARE)) // MEMORY_STEP * MEMORY_STEP
-    if not own.get("memory") and str(present).isdigit() and memory <= int(present) + 2 * MEMORY_STEP and int(present) <= there * (1 - SPARE / 2):
-        memory = max(memory, int(present))
+    near = str(present).isdigit() and abs(memory - int(present)) <= there * SPARE / 2 and int(present) <= there * (1 - SPARE / 2)
+    memory = int(present) if near and not own.get("memory") else memory
     shape = ["Boards", "SocketsPerBoard", "CoresPerSocket", "ThreadsPerCore"]
     line = [f"NodeName={name}", f"NodeAddr={seen['address']}"]
     # Fewer CPUs than there are do not fit its sockets and cores: then Slurm wants the number alone.
@@ -211,7 +211,7 @@ def slurm_problems(given):
             said.append(
                 f"slurm_partitions: {each['name']} has {', '.join(strangers)}, which slurm_nodes does not have; correct one of them in {FILE}."
             )
-        elif not each.get("nodes", nodes):
+        elif nodes and not each.get("nodes", nodes):
             said.append(f"slurm_partitions: {each['name']} has no node; name some, or remove it in {FILE}.")
     if accounts and not given["accounting"]:
         said.append(f"slurm_accounts: accounts need records; set slurm_accounting to true in {FILE}.")
