@@ -208,9 +208,7 @@ def slurm_problems(given):
             said.append(f"slurm_partitions: {each['name']!r} has other than letters, digits, - and _; rename it in {FILE}.")
         strangers = [name for name in each.get("nodes", nodes) if name not in nodes]
         if strangers:
-            said.append(
-                f"slurm_partitions: {each['name']} has {', '.join(strangers)}, which slurm_nodes does not have; correct one of them in {FILE}."
-            )
+            said.append(f"slurm_partitions: {each['name']} has {', '.join(strangers)}, which slurm_nodes has not; correct one in {FILE}.")
         elif nodes and not each.get("nodes", nodes):
             said.append(f"slurm_partitions: {each['name']} has no node; name some, or remove it in {FILE}.")
     if accounts and not given["accounting"]:
@@ -248,8 +246,8 @@ def slurm_host_problems(given):
     said = []
     if given["hostname"] and given["hostname"] != name:
         said.append(
-            f"{name}: its host name is {given['hostname']}, and Slurm knows a host by that; give it one name in the inventory and on the host "
-            f"(base_hostname in host_vars/{name}/base.yml sets it there)."
+            f"{name}: its host name is {given['hostname']}, and Slurm knows a host by that; give it one name, in the inventory and there "
+            f"(base_hostname in host_vars/{name}/base.yml)."
         )
     if not given["address"]:
         said.append(f"slurm_address: {name} has no address by which others could reach it; write one into {file}.")
@@ -257,9 +255,7 @@ def slurm_host_problems(given):
         said.append(f"slurm_address: {name} does not have the address {given['address']}; correct it in {file}.")
     else:
         try:
-            inside = any(
-                ipaddress.ip_address(given["address"]) in ipaddress.ip_network(net, strict=False) for net in given["networks"]
-            )
+            inside = any(ipaddress.ip_address(given["address"]) in ipaddress.ip_network(net, strict=False) for net in given["networks"])
             if not inside:
                 said.append(
                     f"slurm_networks: {name}'s address {given['address']} is in none of {', '.join(given['networks']) or 'them'}; "
@@ -285,7 +281,7 @@ def clock_problems(offsets, name, controller):
         return []
     ahead = offsets[name] - offsets[controller]
     return [
-        f"{name}: its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} that of {controller}, so neither would believe the other; "
+        f"{name}: its clock is {abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} that of {controller}, so neither believes the other; "
         "set it right (`timedatectl set-ntp true` on both, then `timedatectl timesync-status`)."
     ] * (abs(ahead) > CLOCKS)
 

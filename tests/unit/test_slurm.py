@@ -35,7 +35,9 @@ def host(**more):
 
 def test_a_node_is_what_slurmd_says_but_for_some_memory():
     line = slurm.node_line(says(BIG), "big")
-    assert line.startswith("NodeName=big NodeAddr=10.0.0.9 CPUs=32 Boards=1 SocketsPerBoard=2 CoresPerSocket=8 ThreadsPerCore=2 RealMemory=")
+    assert line.startswith(
+        "NodeName=big NodeAddr=10.0.0.9 CPUs=32 Boards=1 SocketsPerBoard=2 CoresPerSocket=8 ThreadsPerCore=2 RealMemory="
+    )
     memory = int(slurm.node_of(line)["RealMemory"])
     assert 0.97 * 128683 < memory <= 0.98 * 128683
     assert slurm.node_line(says(""), "big") == ""
@@ -111,7 +113,7 @@ def test_partitions_have_the_nodes_that_are_known():
         ({"cluster_name": "My Cluster"}, "slurm_cluster_name: 'My Cluster'"),
         ({"partitions": []}, "slurm_partitions: there is none"),
         ({"partitions": [{"name": "main", "nodes": []}]}, "slurm_partitions: main has no node"),
-        ({"partitions": [{"name": "main", "nodes": ["huge"]}]}, "main has huge, which slurm_nodes does not have"),
+        ({"partitions": [{"name": "main", "nodes": ["huge"]}]}, "main has huge, which slurm_nodes has not"),
         ({"partitions": [{"name": "a b"}]}, "'a b' has other than letters"),
         ({"partitions": [{"name": "a"}, {"name": "a"}]}, "slurm_partitions: a is there twice"),
         ({"accounts": [{"name": "physics"}]}, "set slurm_accounting to true"),
@@ -162,7 +164,10 @@ def test_clocks_that_are_apart_are_named():
 
 
 def test_accounts_are_made_changed_and_left_alone():
-    accounts = [{"name": "ged", "users": ["ada", "tom"], "limits": {"MaxJobs": 20}}, {"name": "bio", "users": [], "limits": {"GrpTRES": "cpu=4"}}]
+    accounts = [
+        {"name": "ged", "users": ["ada", "tom"], "limits": {"MaxJobs": 20}},
+        {"name": "bio", "users": [], "limits": {"GrpTRES": "cpu=4"}},
+    ]
     assert slurm.limit_names(accounts) == ["MaxJobs", "GrpTRES"]
     first = slurm.account_commands(accounts, "", "c")
     assert first == [
@@ -200,10 +205,16 @@ def translated(qsub, text, *words):
 
 
 def test_lines_of_the_script_become_options_and_the_command_line_wins(qsub):
-    text = "#!/bin/sh\n# a job\n#PBS -N named -q long\n#PBS -l walltime=01:00:00,mem=64mb -A ged\n\n#PBS -l nodes=2:ppn=1\necho\n#PBS -N late\n"
-    assert translated(qsub, text, "-q", "main", "job.sh") == (
-        "-N named -q main -A ged -l walltime=1:00:00,mem=64mb,nodes=2:ppn=1 job.sh"
-    )
+    text = """#!/bin/sh
+# a job
+#PBS -N named -q long
+#PBS -l walltime=01:00:00,mem=64mb -A ged
+
+#PBS -l nodes=2:ppn=1
+echo
+#PBS -N late
+"""
+    assert translated(qsub, text, "-q", "main", "job.sh") == ("-N named -q main -A ged -l walltime=1:00:00,mem=64mb,nodes=2:ppn=1 job.sh")
 
 
 @pytest.mark.parametrize(
