@@ -14,9 +14,12 @@ INIT {
 sub exec_host {
     my ($job) = @_;
     return '--' if !$job->{nodes};
-    my @hosts;
+    my ($number, @hosts) = (0);
     open(my $said, '-|', 'scontrol', '-d', 'show', 'job', $job->{job_id}) or return $job->{nodes};
     while (my $line = <$said>) {
+        # Of an array it shows every job.
+        $number = $1 if $line =~ /^JobId=(\d+)/;
+        next if $number != $job->{job_id};
         my ($nodes, $ids) = $line =~ /^\s*Nodes=(\S+) CPU_IDs=([\d,-]+)/ or next;
         my $cpus = 0;
         for my $range (split /,/, $ids) {
