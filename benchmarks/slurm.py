@@ -64,7 +64,10 @@ def main():
     text = render(names, seen)
     first = time.perf_counter()
     again = render(names, {}, text)
-    print(f"{len(names)} nodes: {first - started:.2f} s from what they say, {time.perf_counter() - first:.2f} s from the file", file=sys.stderr)
+    print(
+        f"{len(names)} nodes: {first - started:.2f} s from what they say, {time.perf_counter() - first:.2f} s from the file",
+        file=sys.stderr,
+    )
     assert again == text
     sys.stdout.write(text)
 
