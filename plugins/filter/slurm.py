@@ -123,6 +123,17 @@ def gres_lines(names, seen, conf):
     return lines
 
 
+def without_devices(names, conf, gres):
+    """Return the nodes whose line has GPUs that gres.conf knows nothing of: only they themselves can say which devices these are.
+
+    :arg names: nodes that are not in this run.
+    :arg conf: the present slurm.conf.
+    :arg gres: the present gres.conf.
+    """
+    known = known_nodes(conf)
+    return [name for name in names if "Gres" in known.get(name, {}) and not re.search(rf"^NodeName={re.escape(name)} ", gres, re.M)]
+
+
 def partition_lines(partitions, lines):
     """Return the lines of the partitions.
 
@@ -296,6 +307,7 @@ class FilterModule:
             "slurm_known_nodes": known_nodes,
             "slurm_node_lines": node_lines,
             "slurm_gres_lines": gres_lines,
+            "slurm_without_devices": without_devices,
             "slurm_partition_lines": partition_lines,
             "slurm_memory_per_cpu": memory_per_cpu,
             "slurm_limit_names": limit_names,

@@ -303,7 +303,7 @@ def test_a_node_leaves_and_joins_and_no_job_is_lost(gate, nodes, well):
 
 @pytest.mark.once
 def test_what_is_changed_by_hand_on_the_controller_is_put_right(gate):
-    how = """echo '# mine' >>/etc/slurm/slurm.conf && rm /etc/slurm/gres.conf && chmod 644 /etc/slurm/slurmdbd.conf &&
+    how = """echo '# mine' >>/etc/slurm/slurm.conf && echo '# mine' >>/etc/slurm/gres.conf && chmod 644 /etc/slurm/slurmdbd.conf &&
         sacctmgr -i modify account ged-intel11 set MaxJobs=5 && systemctl stop slurmctld"""
     look = """cat /etc/slurm/*.conf; stat -c '%n %a %U' /etc/slurm/*.conf; sacctmgr -nP list assoc format=account,maxjobs
         systemctl is-active slurmctld"""

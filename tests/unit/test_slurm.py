@@ -91,6 +91,9 @@ def test_a_node_that_is_not_in_this_run_keeps_its_lines():
     assert gres == ["NodeName=big Name=gpu Type=pascal File=/dev/nvidia0"]
     assert slurm.gres_lines(["big"], {}, "\n".join(gres)) == gres
     assert slurm.gres_lines(["big"], {"big": says(BIG)}, "\n".join(gres)) == []
+    # Somebody has removed gres.conf, and the node is not there to be asked.
+    assert slurm.without_devices(["big", "small", "new"], conf, "") == ["big"]
+    assert slurm.without_devices(["big", "small"], conf, "\n".join(gres)) == []
 
 
 def test_partitions_have_the_nodes_that_are_known():
