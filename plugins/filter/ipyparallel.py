@@ -273,7 +273,8 @@ def ipyparallel_dask(jobs):
     memory = re.sub(r"([KMGT])i?B?$", r"\1iB", str(jobs.get("memory") or "2G").replace(" ", ""))
     settings = {
         "cores": jobs.get("cores") or 1, "processes": 1, "memory": memory, "walltime": str(jobs.get("walltime") or "01:00:00"),
-        "log-directory": None,
+        # On the node: the home may not be there. What is None would lie in the directory from which jobs are submitted.
+        "log-directory": "/tmp",
     }  # fmt: skip
     settings.update({key: str(jobs[key]) for key in ("queue", "account", "interface") if jobs.get(key)})
     return {"jobqueue": {"slurm": settings}}

@@ -17,6 +17,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -160,6 +161,19 @@ def free_ports(span, address, needed=NEEDED):
     raise RuntimeError(f"cluster_view: fewer than {needed} ports of {span} are free on {address}; end clusters that nobody uses")
 
 
+def ask_slurm(script, num_jobs):
+    """Let Slurm judge the jobs before anything is started; nothing is submitted.
+
+    :arg script: as from :func:`batch_template`.
+    :raises RuntimeError: with what Slurm says.
+    """
+    head = script.replace(BODY, "true\n").replace("{n}", str(num_jobs))
+    done = subprocess.run(["sbatch", "--test-only"], input=head, capture_output=True, text=True)
+    if done.returncode:
+        said = "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in done.stderr.splitlines() if line.strip())
+        raise RuntimeError(f"cluster_view: Slurm refuses such jobs: {said}")
+
+
 def why_not(cluster):
     """Return what the batch system says of engines that do not come, or an empty text."""
     job = next((getattr(launcher, "job_id", "") for launcher in cluster.engines.values()), "")
@@ -169,8 +183,8 @@ def why_not(cluster):
     return said or f"job {job} has ended; see /tmp/ipengine-*{job}_*.log on its nodes"
 
 
-def _cluster(kind, num_jobs, wanted, tag, profile):
-    """Return an ipyparallel cluster that has not been started."""
+def _cluster(kind, num_jobs, wanted, tag, profile, folder):
+    """Return an ipyparallel cluster that has not been started; what it submits is written into *folder*."""
     import ipyparallel
     from traitlets.config import Config
 
@@ -183,6 +197,7 @@ def _cluster(kind, num_jobs, wanted, tag, profile):
     if kind != "local":
         launcher = {"slurm": "SlurmEngineSetLauncher", "pbs": "PBSEngineSetLauncher"}[kind]
         config[launcher].batch_template = batch_template(kind, wanted, tag)
+        config[launcher].batch_file_name = os.path.join(folder, f"{kind}.sh")
     more = {"profile": profile} if profile else {}
     return ipyparallel.Cluster(engines=kind, n=num_jobs, controller_args=words, config=config, **more)
 
@@ -230,9 +245,12 @@ def cluster_view(
     wanted.update(parse_resources(extra.get("resources", "")))
     wanted.update(parse_resources({key: extra[key] for key in ("mem", "walltime", "timelimit", "account") if extra.get(key)}))
     tag = re.sub(r"[^A-Za-z0-9_-]", "-", "-".join(["ipengine", *([str(extra["tag"])] if extra.get("tag") else [])]))
-    cluster = _cluster(kind, num_jobs, wanted, tag, profile)
-    client = None
+    if kind == "slurm":
+        ask_slurm(batch_template(kind, wanted, tag), num_jobs)
+    folder = tempfile.mkdtemp(prefix="cluster_view-")
+    cluster = client = None
     try:
+        cluster = _cluster(kind, num_jobs, wanted, tag, profile, folder)
         cluster.start_controller_sync()
         cluster.start_engines_sync(num_jobs)
         client = cluster.connect_client_sync()
@@ -251,4 +269,6 @@ def cluster_view(
     finally:
         if client is not None:
             client.close()
-        cluster.stop_cluster_sync()
+        shutil.rmtree(folder, ignore_errors=True)
+        if cluster is not None:
+            cluster.stop_cluster_sync()
