@@ -85,7 +85,9 @@ def port_problems(ports):
         return [f"ports: {ports} is no range FIRST-LAST between 1024 and 65535; correct it in"]
     count = found[1] - found[0] + 1
     if count < NEEDED:
-        return [f"ports: {ports} are {count}, and a controller needs {NEEDED} for its engines; give it {found[0]}-{found[0] + NEEDED - 1} in"]
+        return [
+            f"ports: {ports} are {count}, and a controller needs {NEEDED} for its engines; give it {found[0]}-{found[0] + NEEDED - 1} in"
+        ]
     return []
 
 

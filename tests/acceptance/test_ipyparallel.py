@@ -16,8 +16,16 @@ client = ipyparallel.Client(profile="lab", timeout=20)
 HOSTS = CONNECT + "client.wait_for_engines(1, timeout=20); print(*sorted(client[:].apply_sync(socket.gethostname)))"
 
 
+@pytest.fixture(scope="session")
+def server(servers):
+    """Return the controller's host."""
+    first = next(iter(servers.values()))
+    clusters = first.variables.get("ipyparallel_clusters")
+    return servers[clusters[0]["controller"]] if clusters else first
+
+
 @pytest.fixture(autouse=True)
-def clusters(server):
+def with_clusters(server):
     if not server.variables.get("ipyparallel_clusters"):
         pytest.skip("no cluster here")
 
@@ -51,7 +59,9 @@ def test_every_host_of_the_cluster_computes(server):
 
 
 def test_the_traffic_is_encrypted_and_the_files_are_its_persons_alone(server):
-    shown = server.docker("sh", "-c", "stat -c '%n %a %U' /home/ada/.ipython/profile_lab/security /home/ada/.ipython/profile_lab/security/*")
+    shown = server.docker(
+        "sh", "-c", "stat -c '%n %a %U' /home/ada/.ipython/profile_lab/security /home/ada/.ipython/profile_lab/security/*"
+    )
     lines = shown.stdout.replace("/home/ada/.ipython/profile_lab/security", "").splitlines()
     assert lines == [" 700 ada", "/ipcontroller-client.json 600 ada", "/ipcontroller-engine.json 600 ada"]
     connection = json.loads(server.docker("cat", "/home/ada/.ipython/profile_lab/security/ipcontroller-engine.json").stdout)
@@ -73,7 +83,9 @@ def test_the_firewall_lets_only_the_engines_in(servers, server):
 
 
 def test_an_engine_that_is_killed_comes_back(server):
-    script = CONNECT + """
+    script = (
+        CONNECT
+        + """
 client.wait_for_engines(4, timeout=20)
 before = dict(zip(client.ids, client[:].apply_sync(socket.gethostname)))
 victim = next(number for number, host in before.items() if host == "forge")
@@ -83,6 +95,7 @@ while time.monotonic() < until and (len(client.ids) < 4 or victim in client.ids)
     time.sleep(0.2)
 print(*sorted(client[:].apply_sync(socket.gethostname)), victim in client.ids)
 """
+    )
     assert python(server, script).stdout.split() == ["anvil", "fenton", "forge", "forge", "False"]
 
 
@@ -133,7 +146,9 @@ def test_the_key_runs_one_command_and_comes_from_one_address(servers, server):
 
 @pytest.mark.once
 def test_a_host_with_another_key_is_not_trusted(servers, server):
-    server.docker("sed", "-i", "/^forge /s/AAAA.*/AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", f"{ETC}/lab.known_hosts")
+    server.docker(
+        "sed", "-i", "/^forge /s/AAAA.*/AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", f"{ETC}/lab.known_hosts"
+    )
     manage(server, "restart", "ipengines-lab@forge")
     status = ["runuser", "-u", "ada", "--", "/usr/local/lib/fenton/fenton-engines", "status", "lab"]
     eventually(lambda: "forge: not connected: Host key verification failed" in server.docker(*status).stdout)

@@ -57,12 +57,17 @@ def test_bad_clusters_are_one_sentence_each(change, said):
 
 def test_two_clusters_do_not_share_ports_or_names():
     said = filters.ipyparallel_problems([GOOD, {**GOOD, "name": "big"}], HOSTS)
-    assert said == ["ipyparallel_clusters: big: ports: 12100-12119 overlap with those of lab on fenton; give it others in group_vars/all/ipyparallel.yml."]
+    assert said == [
+        "ipyparallel_clusters: big: ports: 12100-12119 overlap with those of lab on fenton; give it others in group_vars/all/ipyparallel.yml."
+    ]
     assert "lab: is there twice" in filters.ipyparallel_problems([GOOD, GOOD], HOSTS)[0]
 
 
 def test_jobs_and_nodes():
-    assert filters.ipyparallel_job_problems({"queue": "main", "memory": "2GB", "cores": 2, "walltime": "1-00:00:00", "ports": "20000-20100"}) == []
+    assert (
+        filters.ipyparallel_job_problems({"queue": "main", "memory": "2GB", "cores": 2, "walltime": "1-00:00:00", "ports": "20000-20100"})
+        == []
+    )
     assert "ports: 20000-20001 are 2" in filters.ipyparallel_job_problems({"ports": "20000-20001"})[0]
     assert "no host n9" in filters.ipyparallel_node_problems(["n9"], HOSTS)[0]
 
@@ -119,13 +124,20 @@ c.HubFactory.ip = '*'
 def test_the_configuration_of_2017_is_told_line_by_line():
     assert old_keys(OLD) == [
         (1, "c.IPClusterEngines.engine_launcher", "c.Cluster.engine_launcher_class = 'ssh'"),
-        (6, "'host@xxx.xxx.xxx.x02': (2, ['--profile_dir=/home/to/profile'])", "'host@xxx.xxx.xxx.x02': 2, or 'host@xxx.xxx.xxx.x02': {'n': 2, …}"),
+        (
+            6,
+            "'host@xxx.xxx.xxx.x02': (2, ['--profile_dir=/home/to/profile'])",
+            "'host@xxx.xxx.xxx.x02': 2, or 'host@xxx.xxx.xxx.x02': {'n': 2, …}",
+        ),
         (8, "c.HubFactory.ip", "c.IPController.ip"),
     ]
 
 
 def test_a_configuration_of_today_is_let_through(tmp_path):
-    assert old_keys("c.Cluster.engine_launcher_class = 'ssh'\nc.SSHEngineSetLauncher.engines = {'forge': {'n': 2}}\nc.IPController.ip = '*'") == []
+    assert (
+        old_keys("c.Cluster.engine_launcher_class = 'ssh'\nc.SSHEngineSetLauncher.engines = {'forge': {'n': 2}}\nc.IPController.ip = '*'")
+        == []
+    )
     profile = tmp_path / "profile_old"
     profile.mkdir()
     (profile / "ipcluster_config.py").write_text("c = get_config()\nprint 'hello'\n")
@@ -152,7 +164,15 @@ def test_five_jobs_are_an_array_of_five():
     script = helper.batch_template("slurm", wanted, "ipengine")
     lines = script.splitlines()
     assert lines[0] == "#!/bin/sh"
-    for line in ("--array=1-{n}", "--partition=main", "--time=01:00:00", "--account=ged-intel11", "--mem=64M", "--qos=high", "--cpus-per-task=1"):
+    for line in (
+        "--array=1-{n}",
+        "--partition=main",
+        "--time=01:00:00",
+        "--account=ged-intel11",
+        "--mem=64M",
+        "--qos=high",
+        "--cpus-per-task=1",
+    ):
         assert f"#SBATCH {line}" in lines
     assert lines[-1] == "exec {program_and_args}"
     pbs = helper.batch_template("pbs", wanted, "ipengine").splitlines()

@@ -126,7 +126,9 @@ def batch_system(scheduler, which=shutil.which):
     if name != "slurm" and which("qsub"):
         return "pbs"
     wanted = "sbatch" if name == "slurm" else "sbatch or qsub"
-    raise RuntimeError(f"cluster_view: this host has no {wanted}; run this where jobs are submitted, or with extra_params={{'run_local': True}}")
+    raise RuntimeError(
+        f"cluster_view: this host has no {wanted}; run this where jobs are submitted, or with extra_params={{'run_local': True}}"
+    )
 
 
 def own_address():

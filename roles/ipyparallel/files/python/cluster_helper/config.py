@@ -81,7 +81,10 @@ def profile_problems(directory):
         except SyntaxError as error:
             sentences.append(f"{file} line {error.lineno}: no Python of today can read this; write it anew")
             continue
-        sentences += [f"{file} line {line}: {old} is of an old ipyparallel, which runs only local engines with it; write {new}" for line, old, new in found]
+        sentences += [
+            f"{file} line {line}: {old} is of an old ipyparallel, which runs only local engines with it; write {new}"
+            for line, old, new in found
+        ]
     return sentences
 
 
