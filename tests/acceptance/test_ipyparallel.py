@@ -49,6 +49,11 @@ def all_there(server):
     return hosts(server) == ["anvil", "fenton", "forge", "forge"]
 
 
+def status(server):
+    """Return what fenton-engines knows of each host."""
+    return server.docker("runuser", "-u", "ada", "--", "/usr/local/lib/fenton/fenton-engines", "status", "lab").stdout
+
+
 def play(server, tags="ipyparallel", **variables):
     """Run the playbook with other variables."""
     return server.playbook("--tags", tags, "-e", json.dumps(variables))
@@ -108,16 +113,15 @@ def test_a_controller_that_is_killed_comes_back_with_all_engines(server):
 
 @pytest.mark.once
 def test_one_dead_host_stops_neither_the_others_nor_a_run(servers, server):
-    """Its processes stand still and nothing of it answers, as where the network is gone."""
+    """Nothing of it answers. When it is back, its engines are too, although the controller has given them up meanwhile."""
     servers["forge"].docker("nft", "insert", "rule", "inet", "fenton", "input", "tcp", "dport", "22", "drop")
     servers["forge"].docker("nft", "insert", "rule", "inet", "fenton", "input", "tcp", "sport", "12100-12108", "drop")
     try:
         began = time.monotonic()
         eventually(lambda: hosts(server) == ["anvil", "fenton"], 45)
         assert time.monotonic() - began < 45
-        said = server.docker("runuser", "-u", "ada", "--", "/usr/local/lib/fenton/fenton-engines", "status", "lab").stdout
-        assert "forge: not connected: " in said
-        assert "anvil: connected" in said
+        eventually(lambda: "forge: not connected: " in status(server))
+        assert "anvil: connected" in status(server)
         done = play(server)
         assert done.returncode == 0, done.stdout
         assert "changed=0" in done.stdout, done.stdout
@@ -150,8 +154,7 @@ def test_a_host_with_another_key_is_not_trusted(servers, server):
         "sed", "-i", "/^forge /s/AAAA.*/AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA/", f"{ETC}/lab.known_hosts"
     )
     manage(server, "restart", "ipengines-lab@forge")
-    status = ["runuser", "-u", "ada", "--", "/usr/local/lib/fenton/fenton-engines", "status", "lab"]
-    eventually(lambda: "forge: not connected: Host key verification failed" in server.docker(*status).stdout)
+    eventually(lambda: "forge: not connected: Host key verification failed" in status(server))
     assert play(server).returncode == 0
     eventually(lambda: all_there(server), 60)
 
@@ -173,10 +176,10 @@ c.SSHEngineSetLauncher.engines = {
     try:
         doctor = play(server, tags="verify")
         assert doctor.returncode != 0
-        said = " ".join(doctor.stdout.split())
+        said = " ".join(doctor.stdout.split()).replace("''", "'")
         assert "ipcluster_config.py line 1: c.IPClusterEngines.engine_launcher is of an old ipyparallel" in said
         assert "write c.Cluster.engine_launcher_class = 'ssh'" in said
-        script = "import ipyparallel; ipyparallel.Cluster(profile='old', n=1)._launcher_class if 0 else ipyparallel.Cluster(profile='old', n=1).config"
+        script = "import ipyparallel; ipyparallel.Cluster(profile='old', n=1).config"
         assert "write 'ada@forge': 2" in python(server, script).stderr
     finally:
         server.docker("rm", "-r", "/home/ada/.ipython/profile_old")
@@ -186,7 +189,8 @@ HALF = {
     "a controller that was stopped": "runuser -u ada -- env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user stop ipcontroller-lab",
     "a controller that does not start at boot": "systemctl --global disable ipcontroller-lab.service",
     "a person whose services end with the last login": "loginctl disable-linger ada",
-    "files that are gone": f"rm {ETC}/lab.json /etc/systemd/user/ipengines-lab@.service /usr/local/lib/fenton/python/cluster_helper/config.py",
+    "files that are gone": f"rm {ETC}/lab.json /etc/systemd/user/ipengines-lab@.service",
+    "a module that is gone": "rm /usr/local/lib/fenton/python/cluster_helper/config.py",
     "files that were edited": f"echo '# edited' >>/etc/systemd/user/ipcontroller-lab.service; echo x >>{ETC}/lab.known_hosts",
     "a key that all can read": f"chmod 644 {ETC}/lab.key",
     "a door that is open to all": "sed -i 's/ip saddr [^ ]* //' /etc/fenton/firewall.d/ipyparallel-lab.nft",

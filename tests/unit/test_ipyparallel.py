@@ -58,7 +58,8 @@ def test_bad_clusters_are_one_sentence_each(change, said):
 def test_two_clusters_do_not_share_ports_or_names():
     said = filters.ipyparallel_problems([GOOD, {**GOOD, "name": "big"}], HOSTS)
     assert said == [
-        "ipyparallel_clusters: big: ports: 12100-12119 overlap with those of lab on fenton; give it others in group_vars/all/ipyparallel.yml."
+        "ipyparallel_clusters: big: ports: 12100-12119 overlap with those of lab on fenton; "
+        "give it others in group_vars/all/ipyparallel.yml."
     ]
     assert "lab: is there twice" in filters.ipyparallel_problems([GOOD, GOOD], HOSTS)[0]
 
@@ -86,7 +87,8 @@ def test_the_controller_is_told_of_hosts_that_have_shown_themselves():
 
 def test_a_key_is_for_one_command_from_one_address():
     assert filters.ipyparallel_authorized([GOOD], "forge", PEERS, "/env") == {
-        "ada": 'restrict,from="10.0.0.1",command="/usr/local/lib/fenton/fenton-engines serve lab 2 /env/bin/python" ssh-ed25519 K lab of fenton\n'
+        "ada": 'restrict,from="10.0.0.1",command="/usr/local/lib/fenton/fenton-engines serve lab 2 /env/bin/python"'
+        " ssh-ed25519 K lab of fenton\n"
     }
     assert filters.ipyparallel_authorized([GOOD], "fenton", PEERS, "/env") == {}
     assert filters.ipyparallel_authorized([GOOD], "forge", {}, "/env") == {"ada": ""}

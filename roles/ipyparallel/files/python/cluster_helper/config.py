@@ -58,7 +58,7 @@ def old_keys(text):
         if new != key or launcher:
             found.append((node.lineno, f"c.{key}", f"c.{new}" + (f" = {launcher!r}" if launcher else "")))
         if key == "SSHEngineSetLauncher.engines" and isinstance(value, ast.Dict):
-            for host, slots in zip(value.keys, value.values):
+            for host, slots in zip(value.keys, value.values, strict=True):
                 if isinstance(slots, ast.Tuple):
                     count = ast.unparse(slots.elts[0]) if slots.elts else "1"
                     host = ast.unparse(host)
