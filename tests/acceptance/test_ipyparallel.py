@@ -200,7 +200,7 @@ HALF = {
 
 @pytest.mark.once
 def test_the_next_run_finishes_or_repairs(server):
-    """Each by itself is in the hand-made trials of the README; here all at once, since a run takes its time."""
+    """All at once, since a run on three hosts takes its time; what keeps each apart is in the reasons of the role."""
     for how in HALF.values():
         assert server.docker("bash", "-c", how).returncode == 0
     done = play(server)
