@@ -126,13 +126,9 @@ def test_one_dead_host_stops_neither_the_others_nor_a_run(servers, server):
         assert done.returncode == 0, done.stdout
         assert "changed=0" in done.stdout, done.stdout
         assert "Warning: ipyparallel_clusters: lab: the engines of forge are missing, the others run:" in " ".join(done.stdout.split())
-        doctor = play(server, tags="verify")
-        assert doctor.returncode != 0
-        assert "Every host of a cluster computes" in doctor.stdout
     finally:
         servers["forge"].docker("systemctl", "reload-or-restart", "fenton-firewall")
     eventually(lambda: all_there(server), 60)
-    assert play(server, tags="verify").returncode == 0
 
 
 @pytest.mark.once
@@ -145,7 +141,6 @@ def test_the_key_runs_one_command_and_comes_from_one_address(servers, server):
     done = server.docker("runuser", "-u", "ada", "--", "sh", "-c", f"{ssh}{servers['forge'].address} id </dev/null")
     assert "uid=" not in done.stdout
     assert "no connection file came on standard input" in done.stderr
-    eventually(lambda: all_there(server), 60)
 
 
 @pytest.mark.once
@@ -212,7 +207,7 @@ def test_the_next_run_finishes_or_repairs(server):
 
 
 @pytest.mark.once
-def test_without_clusters_all_of_it_goes(servers, server):
+def test_without_clusters_all_of_it_goes(server):
     done = play(server, ipyparallel_clusters=[])
     assert done.returncode == 0, done.stdout
     traces = (
@@ -223,8 +218,6 @@ def test_without_clusters_all_of_it_goes(servers, server):
     assert server.docker("sh", "-c", traces).stdout == ""
     assert "changed=0" in play(server, ipyparallel_clusters=[]).stdout
     assert play(server, tags="verify", ipyparallel_clusters=[]).returncode == 0
-    assert play(server).returncode == 0
-    # The new controller's key is new; the other hosts learn it in a run of theirs.
-    for other in ("forge", "anvil"):
-        assert play(servers[other]).returncode == 0
+    # The new controller's key is new, and the other hosts learn it in the same run.
+    assert server.playbook("--tags", "ipyparallel", "-l", "servers").returncode == 0
     eventually(lambda: all_there(server), 60)
