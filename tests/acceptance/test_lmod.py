@@ -56,10 +56,10 @@ def test_module_is_there_in_every_shell(server, person, line):
     assert said(server.ssh(line, user=person)) == [SCIENCE]
 
 
-def test_a_shell_without_modules_starts_as_quickly_as_before(server):
-    took = server.ssh("TIMEFORMAT=%R; time SHLVL=0 bash -c true; type -t _module_raw module_raw 2>&1", user="ada")
-    assert float(took.stderr.split()[0]) < 0.05
-    assert "function" not in took.stdout
+def test_a_shell_that_asks_for_no_module_starts_at_once(server):
+    took = server.ssh("TIMEFORMAT=%R; time bash -c true", user="ada")
+    assert float(took.stderr) < 0.05
+    assert server.ssh("command -v clearMT", user="ada").stdout == "", "Lmod itself was read"
 
 
 def test_one_environment_takes_the_place_of_the_other(server):
@@ -105,7 +105,7 @@ def test_a_module_goes_with_its_environment_or_toolkit(server):
     assert done.returncode == 0, done.stdout
     offered = said(server.ssh("module -t avail 2>&1", user="ada"))
     assert "anaconda/spare" not in offered and "cuda/12.8" not in offered
-    assert {"anaconda/science(default)", "anaconda/base", "cuda/12.4"} <= {name.replace(":", "") for name in offered}, offered
+    assert {"anaconda/base", "cuda/12.4"} <= set(offered)
     server.docker("mv", "/root/cuda-12.8", "/usr/local/")
     assert again(server).returncode == 0
     assert said(server.ssh("module load anaconda/spare cuda; echo $CONDA_DEFAULT_ENV", user="ada")) == ["spare"]

@@ -1,8 +1,9 @@
 """Make a modulefile for each Anaconda environment and each CUDA toolkit that stands on the host, and remove those of what is gone.
 
-``python modulefiles.py [--check] TREE PREFIX DEFAULT``: TREE is the directory of modulefiles, PREFIX that of the distribution (empty
+``python modulefiles.py [--check] TREE PREFIX DEFAULT [ROOT]``: TREE is the directory of modulefiles, PREFIX that of the distribution (empty
 for none), DEFAULT the environment that ``module load anaconda`` gives. Prints a line per file that is, or with ``--check`` would be,
-written or removed. Files in TREE without our first line are somebody else's and stay.
+written or removed. ROOT is where the system's directories begin, for tests. Files in TREE without our first line are somebody else's
+and stay.
 """
 
 import os
@@ -107,7 +108,7 @@ def modulefiles(prefix, default, root="/"):
 
 
 def there(tree):
-    """Return the texts of the modulefiles in *tree* that may be ours, by their path in it; None where somebody else's modes keep us out."""
+    """Return the texts of the modulefiles in *tree* that may be ours, by their path in it."""
     found = {}
     for name in ("anaconda", "cuda"):
         folder = os.path.join(tree, name)
@@ -132,9 +133,9 @@ def write(path, text):
 def main(words):
     """Do what the module says on top."""
     check = words[:1] == ["--check"]
-    tree, prefix, default = words[check:]
+    tree, prefix, default, *root = words[check:]
     os.umask(0o022)
-    wanted, found = modulefiles(prefix, default), there(tree)
+    wanted, found = modulefiles(prefix, default, *root), there(tree)
     ours = {name for name, text in found.items() if text.startswith(OURS)}
     for name, text in sorted(wanted.items()):
         path = os.path.join(tree, name)
