@@ -1,6 +1,7 @@
 """One home for all hosts: what one writes the others read, nobody else is let in, and nobody is locked out."""
 
 import json
+import subprocess
 
 import pytest
 from conftest import PLAYBOOK, ROOT, SCENARIO, eventually, run
@@ -113,6 +114,30 @@ def test_nobody_is_locked_out_by_a_home_without_keys(servers):
     assert node.ssh("hostname", user="ada").stdout == "node2\n"
     gate.docker("mv", "/home/ada/keys", "/home/ada/.ssh/authorized_keys")
     assert site(limit="gate,node2").returncode == 0
+
+
+@pytest.mark.once
+def test_a_host_goes_back_by_itself_when_nobody_proves_the_way_in(servers):
+    """As where the connection breaks in the middle: the timer of the host takes back what no run has kept."""
+    assert site(limit="node2", share_kind="none").returncode == 0
+    refused = site(limit="gate,node2", __share_patience="1s")
+    assert refused.returncode != 0
+    assert "node2 keeps its own /home" in told(refused)
+    journal = servers["node2"].docker("journalctl", "-u", "fenton-share-put-back.service", "--no-pager").stdout
+    assert "Started fenton-share-put-back" in journal
+    assert servers["node2"].docker("findmnt", "-no", "TARGET", "-T", "/home").stdout.strip() == "/"
+    assert site(limit="gate,node2").returncode == 0
+
+
+@pytest.mark.once
+def test_people_at_work_stay_in_while_homes_come_and_go(servers):
+    node = servers["node2"]
+    words = ["ssh", *node.ssh_options("tom"), node.address, "read line; echo still in"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+        eventually(lambda: "tom" in node.docker("loginctl", "list-sessions", "--no-legend").stdout)
+        assert site(limit="node2", share_kind="none").returncode == 0
+        assert site(limit="gate,node2").returncode == 0
+        assert session.communicate("\n", timeout=20)[0] == "still in\n"
 
 
 @pytest.mark.once
