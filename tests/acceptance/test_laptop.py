@@ -396,6 +396,14 @@ def test_a_tunnel_leads_to_jupyterlab(laptop):
     assert laptop.run(*page, "https://localhost:8888/login").returncode == 7
 
 
+def test_the_gateways_command_opens_a_tunnel_to_what_lies_behind(laptop):
+    said = laptop.run("gate", "-t", "fenton", "8894")
+    assert (said.returncode, said.stdout) == (0, "https://localhost:8894/lab\n"), said.stderr
+    page = ["curl", "-sS", "--noproxy", "*", "--cacert", f"{HOME}/.config/fenton/fenton.pem", "-o", "/dev/null", "-w", "%{http_code}"]
+    assert laptop.run(*page, "https://127.0.0.1:8894/api").stdout == "200"
+    assert "1 tunnel" in laptop.run("gate", "-t", "fenton", "off").stdout
+
+
 def test_the_laptop_trusts_the_server_as_far_as_it_was_asked_to(laptop):
     laptop.run("fenton", "-t")
     said = laptop.run("curl", "-sS", "-o", "/dev/null", "https://localhost:8888/login")

@@ -42,6 +42,11 @@ FAKES = {
     "umount": ': >"$HOME/mounts"',
     "diskutil": 'echo "diskutil $*" >>"$HOME/calls"; : >"$HOME/mounts"',
 }
+# No tunnel runs yet, and every one can be opened.
+FAKE_TUNNEL = """#!/bin/sh
+case "$*" in *'-O check'*) exit 255 ;; esac
+echo "ssh $*" >>"$HOME/calls"
+"""
 
 
 class Mac:
@@ -118,6 +123,26 @@ def test_macos_mounts_and_unmounts(mac):
     assert "defer_permissions" in call and call.endswith(f"fenton: {mac.home}/fenton")
     assert "is mounted already" in mac.run("-fs").stdout
     assert "is unmounted" in mac.run("-u").stdout
+
+
+def test_a_tunnel_to_a_node_goes_the_nodes_own_way(mac):
+    node = (mac.home / ".config/fenton/fenton.conf").read_text().replace("'fenton'", "'node1'").replace("'8888'", "''")
+    (mac.home / ".config/fenton/node1.conf").write_text(node + "GATEWAY='fenton'\n")
+    mac.program("ssh", FAKE_TUNNEL)
+    assert mac.run("-t", "node1").stdout == "https://localhost:8888/lab\n"
+    assert mac.calls()[-1].endswith("-L 127.0.0.1:8888:localhost:8888 node1")
+    assert "fenton-node1-8888" in mac.calls()[-1]
+    assert mac.run("-t", "node1", "9000").stdout == "https://localhost:9000/lab\n"
+    assert mac.calls()[-1].endswith("-L 127.0.0.1:9000:localhost:8888 node1")
+    for words, sentence in (
+        (["-t", "node2"], "fenton: node2 is not a port"),
+        (["-t", "node2", "8888"], "fenton: node2 is no server that this laptop knows"),
+        (["-t", "node1", "x"], "node1: x is not a port"),
+        (["-t", "node1", "1", "2"], "fenton: -t takes a server and a port"),
+    ):
+        said = mac.run(*words)
+        assert (said.returncode, len(said.stderr.splitlines())) == (64, 1)
+        assert said.stderr.startswith(sentence), said.stderr
 
 
 def test_macos_forces_a_mount_that_is_dead(mac):
