@@ -18,7 +18,7 @@ def notebook_problems(job):
     :arg job: dictionary with ``cores``, ``memory`` and ``time``.
     """
     return [
-        f"notebook_job: {name} {str(job[name])!r} is not what Slurm takes; write it like `{name}: \"{example}\"`, with the quotes, in {FILE}."
+        f'notebook_job: {name} {str(job[name])!r} is not what Slurm takes; write it like `{name}: "{example}"`, with the quotes, in {FILE}.'
         for name, (_, pattern, example) in ENTRIES.items()
         if not re.fullmatch(pattern, str(job[name])) or not re.search(r"[1-9]", str(job[name]))
     ]
