@@ -62,7 +62,8 @@ def test_what_is_no_memory(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("2", ("", 2)), ("ampere", ("ampere", 1)), ("a100:2", ("a100", 2)), ("a100-sxm:8", ("a100-sxm", 8))]
+    ("text", "found"),
+    [("2", ("", 2)), ("ampere", ("ampere", 1)), ("a100:2", ("a100", 2)), ("a100-sxm:8", ("a100-sxm", 8)), ("2080ti", ("2080ti", 1))],
 )
 def test_cards(text, found):
     assert it.cards(text) == found
@@ -90,7 +91,7 @@ def test_what_slurm_says_of_its_nodes():
     assert not OFFERS[3]["default"]
     assert OFFERS[3]["limit"] == math.inf
     # Cards with more words than type and number, as the newest releases print them.
-    assert it.parse_gres("gpu:nvidia_a100-sxm4:8(S:0-1),nic:2,gpu:h100:1") == {"nvidia_a100-sxm4": 8, "h100": 1}
+    assert it.parse_gres("gpu:nvidia_a100-sxm4:8(S:0-1),nic:2,gpu:2080ti:1") == {"nvidia_a100-sxm4": 8, "2080ti": 1}
 
 
 def test_what_fits_is_not_complained_about():
