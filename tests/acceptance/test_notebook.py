@@ -9,6 +9,7 @@ import pytest
 import requests
 from conftest import SCENARIO, eventually
 from test_jupyter import Lab
+from test_laptop import Terminal
 
 PASSWORD = "correct horse battery"
 OWN = "/home/ada/.config/fenton/notebook"
@@ -44,24 +45,34 @@ def ada(server, script):
     return done.stdout.strip()
 
 
-def jobs(gate):
-    return ada(gate, "squeue --noheader --user ada --format=%i").split()
+def jobs(gate, user="ada"):
+    """Return the numbers of somebody's jobs."""
+    return set(gate.docker("squeue", "--noheader", f"--user={user}", "--format=%i").stdout.split())
+
+
+def end_all(gate, user):
+    gate.docker("scancel", f"--user={user}")
+    eventually(lambda: not jobs(gate, user), 60)
 
 
 @pytest.fixture
-def nothing_runs(gate):
-    """Begin and end without notebooks."""
-    ada(gate, "scancel --user ada")
-    eventually(lambda: not jobs(gate), 60)
-    yield
-    ada(gate, "scancel --user ada")
-    eventually(lambda: not jobs(gate), 60)
+def tom(gate):
+    """Return what runs a script as tom, who has no notebooks before and after the test."""
+    end_all(gate, "tom")
+    yield lambda script: login(gate, script, "tom")
+    end_all(gate, "tom")
 
 
-@pytest.fixture
-def password(gate):
+@pytest.fixture(scope="module")
+def running(request, servers):
+    """Return what the command says of a notebook of ada's, which stays for all tests of this file."""
+    if SCENARIO != "notebook":
+        pytest.skip("shown in the scenario notebook")
+    gate = servers["gate"]
+    end_all(gate, "ada")
     ada(gate, f"printf '%s\\n' '{PASSWORD}' | fenton-notebook password")
-    return PASSWORD
+    yield told(ada(gate, f"fenton-notebook {SMALL}"))
+    end_all(gate, "ada")
 
 
 def free_port():
@@ -111,9 +122,10 @@ def told(text):
     return found[1], int(found[2]), found[4]
 
 
-def test_one_command_gives_a_notebook_that_computes_on_the_node(gate, node, password, nothing_runs, tmp_path):
-    name, port, job = told(ada(gate, f"fenton-notebook {SMALL}"))
-    assert (name, job) == ("node1", jobs(gate)[0])
+def test_one_command_gives_a_notebook_that_computes_on_the_node(gate, node, running, tmp_path):
+    name, port, job = running
+    assert name == "node1" and job in jobs(gate)
+    assert told(ada(gate, "fenton-notebook list")) == running
     with tunnel(gate, node, port) as here:
         lab = Notebook(gate, here, tmp_path)
         assert lab.ask("GET", "/api/contents").status_code == 403
@@ -126,106 +138,132 @@ def test_one_command_gives_a_notebook_that_computes_on_the_node(gate, node, pass
     assert ada(gate, f"bash -c 'exec 3<>/dev/tcp/{node.address}/{port}' 2>&1 || echo closed").endswith("closed")
 
 
-def test_it_ends_with_the_job_and_leaves_nothing(gate, node, password, nothing_runs):
+@pytest.mark.once
+def test_a_second_one_has_a_port_of_its_own_and_ends_with_its_job_and_its_kernel(gate, node, running, tmp_path):
     _, port, job = told(ada(gate, f"fenton-notebook {SMALL}"))
-    assert told(ada(gate, "fenton-notebook list"))[1:] == (port, job)
-    assert ada(gate, "fenton-notebook stop") == f"Job {job} ends."
-    eventually(lambda: not jobs(gate), 60)
-    eventually(lambda: not ada(node, "pgrep -u ada -f 'jupyterlab|ipykernel' || true"), 40)
-    assert ada(node, "ls -d /tmp/fenton-notebook-* 2>/dev/null || true") == ""
-    assert ada(gate, "fenton-notebook list") == "You have no notebooks."
+    assert port != running[1]
+    done = login(gate, "fenton-notebook stop")
+    assert "You have several notebooks; name one: " in done.stderr and done.returncode == 64
+    with tunnel(gate, node, port) as here:
+        lab = Notebook(gate, here, tmp_path)
+        assert lab.log_in().status_code == 302
+        # A kernel that computes, and a program that it has started, when the end comes.
+        pids = lab.text(lab.kernel(), "import os, subprocess; print(os.getpid(), subprocess.Popen(['sleep', '1234']).pid)").split()
+    assert len(node.docker("ps", "-o", "pid=", "-p", ",".join(pids)).stdout.split()) == 2
+    assert ada(gate, f"fenton-notebook stop {job}") == f"Job {job} ends."
+    eventually(lambda: job not in jobs(gate), 40)
+    eventually(lambda: not node.docker("ps", "-o", "pid=", "-p", ",".join(pids)).stdout.split(), 5)
+    assert len(node.docker("sh", "-c", "ls -d /tmp/fenton-notebook-*").stdout.split()) == 1
+    assert told(ada(gate, "fenton-notebook list")) == running
 
 
-def test_sbatch_takes_the_command_itself_and_its_options_win(gate, password, nothing_runs):
-    job = ada(gate, "cd /tmp && sbatch --parsable --mem=200M --time=10 $(command -v fenton-notebook)")
-    _, port, listed = told(eventually(lambda: (text := ada(gate, "fenton-notebook list")) and "https" in text and text + "\n", 60))
-    assert listed == job
-    shown = ada(gate, f"scontrol show job {job}")
-    assert "TimeLimit=00:10:00" in shown and "Requeue=0" in shown and re.search(r"(Req)?TRES=.*mem=200M", shown), shown
-    assert port in range(21000, 31050)
+@pytest.mark.once
+def test_what_is_ones_own_is_nobody_elses(gate, node, running, tom):
+    job = running[2]
+    assert ada(gate, f"stat -c '%a %U' {OWN} {OWN}/password {OWN}/authority/ca.key").split("\n") == ["700 ada", "600 ada", "600 ada"]
+    for path in ("password", "notebook/privkey.pem", f"logs/{job}.log"):
+        assert tom(f"cat {OWN}/{path}").returncode != 0
+    assert tom("fenton-notebook list").stdout == "You have no notebooks.\n"
+    assert tom(f"fenton-notebook stop {job}").returncode == 64
+    assert tom(f"scancel {job}").returncode != 0
+    assert job in jobs(gate)
+    # Neither the password nor its hash is in what others see of processes and jobs.
+    seen = node.docker("ps", "-eo", "args").stdout + tom(f"scontrol show job {job}").stdout
+    assert "jupyterlab" in seen and job in seen
+    assert PASSWORD not in seen and "argon2" not in seen
 
 
-def test_what_the_cluster_has_not_is_said_in_a_sentence_and_nothing_is_sent(gate, password, nothing_runs):
+@pytest.mark.once
+def test_what_the_cluster_has_not_is_said_in_a_sentence_and_nothing_is_sent(gate, running):
+    before = jobs(gate)
     for words, sentence in {
         "--cores 999": r"--cores 999: the largest node of partition main, node1, has \d+\.",
         "--memory 99T": r"--memory 99T: the largest node of partition main, node1, has \d+[MG]\.",
         "--partition short --time 1:00:00": r"--time 1:00:00: partition short allows 0:30:00 at most; --partition main has it\.",
         "--gpu hopper": r"--gpu hopper:1: no node of partition main has a GPU\.",
+        "--gpus 1": r"--gpu 1: no node of partition main has a GPU\.",
         "--partition nowhere": r"--partition nowhere: there is no such partition; there are main, short\.",
         "--cores many": r"--cores 'many' is not a number of cores, such as 4\.",
-        "--memory lots": r"--memory 'lots' is not an amount of memory, such as 8G or 512M\.",
+        "--mem lots": r"--memory 'lots' is not an amount of memory, such as 8G or 512M\.",
         "--time soon": r"--time 'soon' is not a time as Slurm writes it",
         "start": r"'start' is not a verb",
         "--core 4": r"unrecognized arguments: --core 4",
-        "stop 4711": r"You have no notebooks\.",
+        "stop 4711": rf"4711 is no notebook of yours; there is {running[2]}\.",
     }.items():
         done = login(gate, f"fenton-notebook {words}")
         assert done.returncode == 64, (words, done.stdout, done.stderr)
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert re.match(rf"fenton-notebook: ({sentence})", done.stderr), done.stderr
-    assert jobs(gate) == []
+    assert jobs(gate) == before
 
 
-def test_ctrl_c_leaves_a_job_that_waits_in_the_queue(gate, password, nothing_runs):
-    first = ada(gate, "sbatch --parsable --chdir=/tmp --exclusive --time=5 --wrap 'sleep 300'")
-    eventually(lambda: ada(gate, f"squeue --noheader --job {first} --format=%T") == "RUNNING")
-    words = ["docker", "exec", gate.container, "runuser", "-u", "ada", "--", "timeout", "-s", "INT", "6", "fenton-notebook", *SMALL.split()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
-    (job,) = set(jobs(gate)) - {first}
-    assert f"Job {job} waits (" in done.stdout, done
-    assert f"Job {job} stays." in done.stdout, done
-    listed = ada(gate, "fenton-notebook list")
-    assert re.match(rf"Job {job} waits \(\w+\)", listed), listed
-    assert ada(gate, "fenton-notebook stop") == f"Job {job} ends."
+@pytest.fixture
+def more_than_is_free(gate, running):
+    """Return words for all cores of the node, of which one is taken for twenty minutes."""
+    cores = gate.docker("sinfo", "--noheader", "--Node", "--partition=main", "--format=%c").stdout.strip()
+    return ["docker", "exec", gate.container, "runuser", "-u", "ada", "--", "fenton-notebook", *SMALL.split(), "--cores", cores]
 
 
 @pytest.mark.once
-def test_the_first_use_makes_a_password_and_shows_it_to_a_terminal_only(gate, nothing_runs):
-    ada(gate, f"rm -rf {OWN}")
-    done = login(gate, f"fenton-notebook {SMALL}")
+def test_while_it_waits_it_says_why_and_ctrl_c_leaves_it_in_the_queue(gate, more_than_is_free):
+    before = jobs(gate)
+    waits = subprocess.Popen(more_than_is_free, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    said = next(line for line in waits.stdout if "(" in line)
+    (job,) = jobs(gate) - before
+    assert re.match(rf"Job {job} waits \((Resources|Priority)\), (probably until [\d: -]+|Slurm does not say until when) …$", said), said
+    gate.docker("pkill", "-INT", "-u", "ada", "-f", "^/usr/bin/python3 .*/fenton-notebook --cores")
+    assert f"Job {job} stays. `fenton-notebook list` says" in waits.communicate(timeout=30)[0]
+    assert waits.returncode == 130
+    assert re.search(rf"^Job {job} waits \(\w+\)", ada(gate, "fenton-notebook list"), re.M)
+    assert ada(gate, f"fenton-notebook stop {job}") == f"Job {job} ends."
+    eventually(lambda: jobs(gate) == before)
+
+
+@pytest.mark.once
+def test_at_a_terminal_ctrl_c_asks_whether_to_cancel_it(gate, more_than_is_free):
+    before = jobs(gate)
+    docker, exec_, *words = more_than_is_free
+    screen = Terminal([docker, exec_, "-it", *words])
+    screen.expect(r"waits \(\w+\)", 30)
+    (job,) = jobs(gate) - before
+    screen.send("\x03")
+    screen.expect(rf"Leave job {job} in the queue, or cancel it\? \[L/c\]")
+    screen.send("c\r")
+    screen.expect(f"Job {job} is cancelled")
+    assert screen.end() == 130
+    eventually(lambda: jobs(gate) == before)
+
+
+@pytest.mark.once
+def test_the_first_use_makes_a_password_and_shows_it_to_a_terminal_only(gate, tom):
+    gate.docker("rm", "-rf", OWN.replace("ada", "tom"))
+    # By sbatch nobody is asked.
+    done = tom("cd && sbatch --parsable --mem=200M --time=10 $(command -v fenton-notebook)")
+    job = done.stdout.strip()
+    done = tom(f"fenton-notebook {SMALL}")
     assert done.returncode == 78
     assert "You have no password for notebooks yet" in done.stderr
-    assert jobs(gate) == []
-    shown = ada(gate, f"script -qec 'fenton-notebook {SMALL} --no-wait' /dev/null")
+    eventually(lambda: not jobs(gate, "tom"), 40)
+    assert "has no password of yours for notebooks" in tom(f"cat slurm-{job}.out").stdout
+    assert "Comment=failed: node1 has no password of yours" in tom(f"scontrol show job {job}").stdout
+
+    shown = tom(f"script -qec 'fenton-notebook {SMALL} --no-wait' /dev/null").stdout
     password = re.search(r"shown this once: (\w{24})\r?\n", shown)
-    assert password, shown
-    assert "is in the queue" in shown
-    again = ada(gate, f"script -qec 'fenton-notebook {SMALL} --no-wait' /dev/null")
-    assert "shown this once" not in again
-    found = ada(gate, f"grep -rlF {password[1]} /home/ada /tmp 2>/dev/null || true")
-    assert found == "", found
+    assert password and "is in the queue" in shown, shown
+    again = tom(f"script -qec 'fenton-notebook {SMALL} --no-wait' /dev/null").stdout
+    assert "is in the queue" in again and "shown this once" not in again
+    assert gate.docker("grep", "-rlF", password[1], "/home/tom", "/tmp").stdout == ""
 
 
 @pytest.mark.once
-def test_a_job_without_a_password_says_so(gate, nothing_runs):
-    ada(gate, f"rm -rf {OWN}")
-    job = ada(gate, "cd && sbatch --parsable --mem=200M --time=10 $(command -v fenton-notebook)")
-    eventually(lambda: job not in jobs(gate), 40)
-    assert "has no password of yours for notebooks" in ada(gate, f"cat ~/slurm-{job}.out")
-    assert "Comment=failed: node1 has no password of yours" in ada(gate, f"scontrol show job {job}")
-
-
-def test_what_is_ones_own_is_nobody_elses(gate, node, password, nothing_runs):
-    _, _, job = told(ada(gate, f"fenton-notebook {SMALL}"))
-    assert ada(gate, f"stat -c '%a %U' {OWN} {OWN}/password {OWN}/authority/ca.key").split("\n") == ["700 ada", "600 ada", "600 ada"]
-    for path in ("password", "notebook/privkey.pem", f"logs/{job}.log"):
-        assert login(gate, f"cat {OWN}/{path}", "tom").returncode != 0
-    assert login(gate, "fenton-notebook list", "tom").stdout.strip() == "You have no notebooks."
-    assert login(gate, f"fenton-notebook stop {job}", "tom").returncode == 64
-    assert login(gate, f"scancel {job}", "tom").returncode != 0
-    assert jobs(gate) == [job]
-    # Neither the password nor its hash is in what others see of processes and jobs.
-    seen = ada(node, "ps -eo args") + login(gate, f"scontrol show job {job}", "tom").stdout
-    assert PASSWORD not in seen and "argon2" not in seen
-
-
-def test_two_notebooks_of_one_person_have_two_ports(gate, password, nothing_runs):
-    one = told(ada(gate, f"fenton-notebook {SMALL}"))
-    two = told(ada(gate, f"fenton-notebook {SMALL}"))
-    assert one[1] != two[1]
-    done = login(gate, "fenton-notebook stop")
-    assert "You have several notebooks; name one: " in done.stderr and done.returncode == 64
-    assert ada(gate, f"fenton-notebook stop {one[2]}") == f"Job {one[2]} ends."
+def test_sbatch_takes_the_command_itself_and_its_options_win(gate, tom):
+    assert tom(f"printf '%s\\n' '{PASSWORD}' | fenton-notebook password").returncode == 0
+    job = tom("cd /tmp && sbatch --parsable --mem=200M --time=10 --output=/dev/null $(command -v fenton-notebook)").stdout.strip()
+    _, port, listed = told(eventually(lambda: (text := tom("fenton-notebook list").stdout) and "https" in text and text, 60))
+    assert listed == job
+    shown = tom(f"scontrol show job {job}").stdout
+    assert "TimeLimit=00:10:00" in shown and "Requeue=0" in shown and re.search(r"(Req)?TRES=.*mem=200M", shown), shown
+    assert port in range(21000, 31050)
 
 
 @pytest.mark.once
@@ -253,4 +291,4 @@ def test_switched_off_it_is_gone_and_back_again(gate):
     assert gate.docker("sh", "-c", f"ls -d {ours}").stdout == ""
     done = gate.playbook("--tags", "notebook")
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "usage" not in ada(gate, "fenton-notebook list")
+    assert ada(gate, "fenton-notebook list")

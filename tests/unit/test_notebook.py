@@ -1,7 +1,9 @@
 """What fenton-notebook makes of the words of a person and of Slurm, and what the role puts into it."""
 
 import math
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -217,6 +219,60 @@ def test_the_environment_of_the_login_does_not_go_along(monkeypatch):
     found = it.environment("/tmp/place")
     assert "XDG_RUNTIME_DIR" not in found
     assert (found["SLURM_JOB_ID"], found["JUPYTER_RUNTIME_DIR"]) == ("12", "/tmp/place")
+
+
+WAITS = {"job": "12", "state": "PENDING", "node": "", "end": "N/A", "reason": "Resources", "port": 0, "failure": ""}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({}, "Job 12 waits (Resources), probably until 2001-02-03 04:05"),
+        ({"date": "N/A"}, "Job 12 waits (Resources), Slurm does not say until when"),
+        ({"reason": "None"}, "Job 12 is in the queue"),
+        ({"state": "CONFIGURING", "node": "node1"}, "Job 12 starts on node1"),
+    ],
+)
+def test_what_a_job_waits_for_is_slurms_own_word(monkeypatch, more, said):
+    monkeypatch.setattr(it, "slurm", lambda *_: more.pop("date", "2001-02-03T04:05:06") + "\n")
+    assert it.outlook({**WAITS, **more}) == said
+
+
+def test_a_controller_that_is_away_for_a_while_ends_no_waiting(monkeypatch, capsys):
+    answers = [WAITS, it.Refused("Slurm says: no", it.UNAVAILABLE), {**WAITS, "state": "RUNNING", "node": "node1", "port": 21001}]
+
+    def notebooks(*_):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return [answer]
+
+    monkeypatch.setattr(it, "notebooks", notebooks)
+    monkeypatch.setattr(it, "slurm", lambda *_: "N/A\n")
+    monkeypatch.setattr(it.time, "sleep", lambda _: None)
+    it.wait_for("12")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "Job 12 is in the queue. Slurm says: no …"
+    assert lines[2].startswith("JupyterLab runs on node1")
+    answers.append({**WAITS, "state": "FAILED", "failure": "no password"})
+    with pytest.raises(it.Refused, match=r"^Job 12 has ended \(failed\): no password$"):
+        it.wait_for("12")
+
+
+def test_ctrl_c_while_sbatch_has_the_job_leaves_none_behind_unsaid(home, monkeypatch, capsys):
+    def slurm(name, *_):
+        if name == "sbatch":
+            os.kill(os.getpid(), signal.SIGINT)
+            return "12\n"
+        return SINFO
+
+    for name, what in {"slurm": slurm, "settings": dict, "have_password": dict, "have_certificate": dict, "wait_for": print}.items():
+        monkeypatch.setattr(it, name, what)
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115
+    with pytest.raises(SystemExit) as ended:
+        it.start([])
+    assert ended.value.code == 130
+    assert capsys.readouterr().out.startswith("Job 12 stays. ")
 
 
 @pytest.fixture
