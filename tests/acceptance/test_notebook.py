@@ -64,14 +64,15 @@ def tom(gate):
 
 
 @pytest.fixture(scope="module")
-def running(request, servers):
-    """Return what the command says of a notebook of ada's, which stays for all tests of this file."""
+def running(servers):
+    """Return node, port and job of a notebook of ada's, which stays for all tests of this file."""
     if SCENARIO != "notebook":
         pytest.skip("shown in the scenario notebook")
     gate = servers["gate"]
     end_all(gate, "ada")
     ada(gate, f"printf '%s\\n' '{PASSWORD}' | fenton-notebook password")
-    yield told(ada(gate, f"fenton-notebook {SMALL}"))
+    (notebook,) = told(ada(gate, f"fenton-notebook {SMALL}"))
+    yield notebook
     end_all(gate, "ada")
 
 
@@ -116,16 +117,20 @@ class Notebook(Lab):
 
 
 def told(text):
-    """Return node, port and job out of what the command says."""
-    found = re.search(r"fenton -t (\S+) (\d+) .*https://127\.0\.0\.1:(\d+)\n.*fenton-notebook stop (\d+)", text, re.S)
-    assert found and found[2] == found[3], text
-    return found[1], int(found[2]), found[4]
+    """Return node, port and job of each notebook that the command speaks of."""
+    found = re.findall(r"fenton -t (\S+) (\d+) .*\n +https://127\.0\.0\.1:(\d+)\n.*fenton-notebook stop (\d+)", text)
+    assert all(port == again for _, port, again, _ in found), text
+    return [(node, int(port), job) for node, port, _, job in found]
+
+
+def listed(gate):
+    return told(ada(gate, "fenton-notebook list"))
 
 
 def test_one_command_gives_a_notebook_that_computes_on_the_node(gate, node, running, tmp_path):
     name, port, job = running
     assert name == "node1" and job in jobs(gate)
-    assert told(ada(gate, "fenton-notebook list")) == running
+    assert listed(gate) == [running]
     with tunnel(gate, node, port) as here:
         lab = Notebook(gate, here, tmp_path)
         assert lab.ask("GET", "/api/contents").status_code == 403
@@ -139,9 +144,12 @@ def test_one_command_gives_a_notebook_that_computes_on_the_node(gate, node, runn
 
 
 @pytest.mark.once
-def test_a_second_one_has_a_port_of_its_own_and_ends_with_its_job_and_its_kernel(gate, node, running, tmp_path):
-    _, port, job = told(ada(gate, f"fenton-notebook {SMALL}"))
-    assert port != running[1]
+def test_a_second_one_by_sbatch_and_its_options_ends_with_its_job_and_its_kernel(gate, node, running, tmp_path):
+    job = ada(gate, "cd /tmp && sbatch --parsable --mem=200M --time=10 --output=/dev/null $(command -v fenton-notebook)")
+    shown = ada(gate, f"scontrol show job {job}")
+    assert "TimeLimit=00:10:00" in shown and "Requeue=0" in shown and re.search(r"(Req)?TRES=.*mem=200M", shown), shown
+    name, port, _ = eventually(lambda: next((found for found in listed(gate) if found[2] == job), None), 60)
+    assert name == "node1" and port != running[1]
     done = login(gate, "fenton-notebook stop")
     assert "You have several notebooks; name one: " in done.stderr and done.returncode == 64
     with tunnel(gate, node, port) as here:
@@ -154,7 +162,7 @@ def test_a_second_one_has_a_port_of_its_own_and_ends_with_its_job_and_its_kernel
     eventually(lambda: job not in jobs(gate), 40)
     eventually(lambda: not node.docker("ps", "-o", "pid=", "-p", ",".join(pids)).stdout.split(), 5)
     assert len(node.docker("sh", "-c", "ls -d /tmp/fenton-notebook-*").stdout.split()) == 1
-    assert told(ada(gate, "fenton-notebook list")) == running
+    assert listed(gate) == [running]
 
 
 @pytest.mark.once
@@ -253,17 +261,6 @@ def test_the_first_use_makes_a_password_and_shows_it_to_a_terminal_only(gate, to
     again = tom(f"script -qec 'fenton-notebook {SMALL} --no-wait' /dev/null").stdout
     assert "is in the queue" in again and "shown this once" not in again
     assert gate.docker("grep", "-rlF", password[1], "/home/tom", "/tmp").stdout == ""
-
-
-@pytest.mark.once
-def test_sbatch_takes_the_command_itself_and_its_options_win(gate, tom):
-    assert tom(f"printf '%s\\n' '{PASSWORD}' | fenton-notebook password").returncode == 0
-    job = tom("cd /tmp && sbatch --parsable --mem=200M --time=10 --output=/dev/null $(command -v fenton-notebook)").stdout.strip()
-    _, port, listed = told(eventually(lambda: (text := tom("fenton-notebook list").stdout) and "https" in text and text, 60))
-    assert listed == job
-    shown = tom(f"scontrol show job {job}").stdout
-    assert "TimeLimit=00:10:00" in shown and "Requeue=0" in shown and re.search(r"(Req)?TRES=.*mem=200M", shown), shown
-    assert port in range(21000, 31050)
 
 
 @pytest.mark.once
