@@ -280,6 +280,7 @@ def test_a_default_that_slurm_does_not_take_is_refused(gate):
     assert done.returncode != 0 and not re.search(r"changed=[1-9]", done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_switched_off_it_is_gone_and_back_again(gate):
     done = gate.playbook("--tags", "notebook", "-e", '{"notebook_enabled": false}')
