@@ -178,6 +178,10 @@ def test_what_nobody_says_is_in_the_lines_that_sbatch_reads():
     assert "#SBATCH --no-requeue" in lines
 
 
+def test_sbatchs_own_words_mean_the_same():
+    assert it.understand(["--mem", "3G", "--gpus", "2"], DEFAULTS) == it.understand(["--memory", "3G", "--gpu", "2"], DEFAULTS)
+
+
 def test_the_words_for_sbatch():
     assert it.sbatch_words(wanted("--cores 4 --memory 8G --time 4:00:00 --gpu 1")) == [
         "--cpus-per-task=4", "--mem=8192M", "--time=240", "--gres=gpu:1",
