@@ -133,7 +133,12 @@ def test_a_tunnel_to_a_node_goes_the_nodes_own_way(mac):
     assert mac.calls()[-1].endswith("-L 127.0.0.1:8888:localhost:8888 node1")
     assert "fenton-node1-8888" in mac.calls()[-1]
     assert mac.run("-t", "node1", "9000").stdout == "https://localhost:9000/lab\n"
-    assert mac.calls()[-1].endswith("-L 127.0.0.1:9000:localhost:8888 node1")
+    # No JupyterLab stays there, so it is one that runs as a job, on that port.
+    assert mac.calls()[-1].endswith("-L 127.0.0.1:9000:localhost:9000 node1")
+    assert mac.run("-t", "node1", "9001:9002").stdout == "localhost:9001 leads to port 9002 on node1\n"
+    (mac.home / ".config/fenton/node1.conf").write_text(node.replace("JUPYTER_PORT=''", "JUPYTER_PORT='8894'"))
+    assert mac.run("-t", "node1", "9003").stdout == "https://localhost:9003/lab\n"
+    assert mac.calls()[-1].endswith("-L 127.0.0.1:9003:localhost:8894 node1")
     for words, sentence in (
         (["-t", "node2"], "fenton: node2 is not a port"),
         (["-t", "node2", "8888"], "fenton: node2 is no server that this laptop knows"),

@@ -97,8 +97,9 @@ def render(name, **more):
     private = yaml.safe_load((ROLE / "vars/main.yml").read_text())
     variables = {**defaults, "__jupyter_configs": private["__jupyter_configs"], "__jupyter_tls": private["__jupyter_tls"]}
     variables |= {"ansible_managed": "Ansible managed", "__jupyter_stamp": "0" * 64, **more}
-    text = (ROLE / "templates" / name).read_text()
-    return Templar(DataLoader(), variables=variables).template(trust_as_template(text))
+    text, loader = (ROLE / "templates" / name).read_text(), DataLoader()
+    loader.set_basedir(str(ROLE / "templates"))  # what it includes
+    return Templar(loader, variables=variables).template(trust_as_template(text))
 
 
 class Config(dict):
