@@ -139,11 +139,7 @@ EDITS = [
         "node1": ("rm /etc/systemd/system/home.mount", "ls /etc/systemd/system"),
         "node2": ("systemctl disable home.automount", "systemctl is-enabled home.automount"),
     },
-    {
-        "gate": ("exportfs -ua", "exportfs -s"),
-        "node1": ("chmod 600 /etc/systemd/system/srv-modules.automount", "stat -c '%n %a' /etc/systemd/system/*mount"),
-        "node2": ("systemctl stop srv-modules.automount", "systemctl is-active srv-modules.automount"),
-    },
+    {"gate": ("exportfs -ua", "exportfs -s")},
     {"gate": ("systemctl disable nfs-server", "systemctl is-enabled nfs-server")},
     {"gate": ("rm /etc/fenton/firewall.d/nfs.nft", "cat /etc/fenton/firewall.d/nfs.nft")},
 ]
