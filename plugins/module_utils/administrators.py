@@ -1,5 +1,6 @@
 """Administrators' accounts: what the module ``administrators`` does, and the look that tells whether it has anything to do."""
 
+import ctypes
 import glob
 import grp
 import os
@@ -26,6 +27,27 @@ def supplementary(name):
     return {group.gr_name for group in grp.getgrall() if name in group.gr_mem}
 
 
+def as_owner(user, work, *given):
+    """Return ``work(user, *given)``, done as root, or as the owner of the home where root may not.
+
+    In a home that another host serves root is nobody (NFS: ``root_squash``). The rights change for files and for this thread alone
+    (setfsuid(2)); what runs beside it keeps its own.
+
+    :raises OSError: when the owner may not either.
+    """
+    try:
+        return work(user, *given)
+    except PermissionError:
+        system = ctypes.CDLL(None)
+        system.setfsgid(user.pw_gid)
+        system.setfsuid(user.pw_uid)
+        try:
+            return work(user, *given)
+        finally:
+            system.setfsuid(0)
+            system.setfsgid(0)
+
+
 def open_directory(path, parent=None):
     """Return a descriptor of the directory *path*, which must not be a link, so that its owner cannot lead us elsewhere.
 
@@ -35,9 +57,14 @@ def open_directory(path, parent=None):
 
 
 def read_at(directory, name):
-    """Return text, owner and mode of the plain file *name* in the open *directory*; None where there is no such file."""
+    """Return text, owner and mode of the plain file *name* in the open *directory*; None where there is no such file.
+
+    :raises PermissionError: when it may not be read.
+    """
     try:
         handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except PermissionError:
+        raise
     except OSError:
         return None
     with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
@@ -77,7 +104,8 @@ def write_keys(user, text, check):
                 os.fchmod(folder, 0o700)
             if second:
                 os.unlink(KEY_FILES[1], dir_fd=folder)
-            temporary = f".{KEY_FILES[0]}.new"
+            # Of this host's own name: others may be writing the same keys into the same home.
+            temporary = f".{KEY_FILES[0]}.{os.uname().nodename}"
             try:
                 os.unlink(temporary, dir_fd=folder)
             except FileNotFoundError:
@@ -101,12 +129,16 @@ def remove_keys(user, check):
     """Delete the files of keys of *user*; the arguments and the answer are as for :func:`write_keys`."""
     try:
         home = open_directory(user.pw_dir)
+    except PermissionError:
+        raise
     except OSError:
         return False
     try:
         folder = open_directory(".ssh", home)
     except FileNotFoundError:
         return False
+    except PermissionError:
+        raise
     except OSError:
         # sshd would follow a link; what it leads to is not ours to delete, the link is.
         if not check:
@@ -182,7 +214,7 @@ def make_present(module, name, keys, groups):
     if not os.path.isdir(user.pw_dir) and not check:
         module.run_command(["mkhomedir_helper", name], check_rc=True)
     try:
-        if write_keys(user, "".join(f"{key.strip()}\n" for key in keys), check):
+        if as_owner(user, write_keys, "".join(f"{key.strip()}\n" for key in keys), check):
             done.append(f"set the keys of {name}")
     except OSError as error:
         module.fail_json(msg=f"cannot write the keys of {name}: {error}; {user.pw_dir} and its .ssh must be plain directories")
@@ -198,7 +230,7 @@ def make_absent(module, name):
         return done
     if user.pw_uid < 1000:
         module.fail_json(msg=f"base_administrators: {name} is an account of the system (uid {user.pw_uid}) and stays; remove its entry")
-    if remove_keys(user, check):
+    if as_owner(user, remove_keys, check):
         done.append(f"removed the keys of {name}")
     changes = []
     password, expiry = shadow(name)
