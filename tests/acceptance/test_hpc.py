@@ -1,11 +1,10 @@
 """A cluster as its people have it: from a laptop outside, through the gateway, onto nodes that nobody else reaches."""
 
-import json
 import re
 import time
 
 import pytest
-from conftest import ROOT, WORK, eventually, run
+from conftest import ROOT, eventually, run
 
 PYTHON = "/opt/conda/envs/parallel/bin/python"
 
@@ -50,7 +49,8 @@ print(sorted({host for host, _ in found}), [value for _, value in found] == alon
 SLURM = """
 import socket
 from cluster_helper.cluster import cluster_view
-with cluster_view(scheduler="slurm", queue="main", num_jobs=2, extra_params={"resources": "walltime=00:10:00;mem=64mb", "cores": 2}) as view:
+asks = {"resources": "walltime=00:10:00;mem=64mb"}
+with cluster_view(scheduler="slurm", queue="main", num_jobs=2, cores_per_job=2, extra_params=asks) as view:
     rc = view.client
     rc.wait_for_engines(2, timeout=60)
     print(*sorted(rc[:].apply_sync(socket.gethostname)))
@@ -146,8 +146,9 @@ def test_a_forest_grows_on_the_cluster_as_on_one_machine(servers):
 
 @pytest.mark.once
 def test_the_example_of_old_runs_unchanged(servers):
-    said = ada(servers, f"cat >old.ipy <<'END'\n{OLD}\nprint(len(result), result[199][0], *sorted({{name for _, (name,) in result}}))\nEND\n"
-               f"{PYTHON.replace('/python', '/ipython')} old.ipy", 180)  # fmt: skip
+    count = "print(len(result), result[199][0], *sorted({name for _, (name,) in result}))"
+    ipython = PYTHON.replace("/python", "/ipython")
+    said = ada(servers, f"cat >old.ipy <<'END'\n{OLD}\n{count}\nEND\n{ipython} old.ipy", 180)
     assert said.splitlines()[-1] == "200 398 node1 node2"
 
 
