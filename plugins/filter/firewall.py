@@ -1,5 +1,7 @@
 """Filter that writes a service's rule for the firewall, in nftables' language."""
 
+import itertools
+
 from ansible.errors import AnsibleFilterError
 
 DIRECTORY = "/etc/fenton/firewall.d"
@@ -9,6 +11,15 @@ table inet fenton {{
 {lines}  }}
 }}
 """
+
+
+def ranges(ports):
+    """Return sorted numbers as texts, those that follow each other as ``first-last``."""
+    found = []
+    for _, group in itertools.groupby(enumerate(ports), lambda pair: pair[1] - pair[0]):
+        numbers = [number for _, number in group]
+        found.append(f"{numbers[0]}-{numbers[-1]}" if len(numbers) > 1 else str(numbers[0]))
+    return found
 
 
 def port_files(service, port, sources=(), protocol="tcp", note=""):
@@ -25,7 +36,7 @@ def port_files(service, port, sources=(), protocol="tcp", note=""):
         ports = sorted({int(number) for number in (port if isinstance(port, list) else [port])})
     except (TypeError, ValueError):
         raise AnsibleFilterError(f"the port of {service} is no number or list of numbers: {port!r}") from None
-    listed = ", ".join(map(str, ports))
+    listed = ", ".join(ranges(ports))
     comment = f"{service}, {note}" if note else service
     froms = [f"{'ip6' if ':' in source else 'ip'} saddr {source} " for source in sources or ()] or [""]
     lines = "".join(f'    {start}{protocol} dport {{ {listed} }} accept comment "{comment}"\n' for start in froms)

@@ -21,6 +21,10 @@ def test_one_line_per_source_and_the_ports_in_order():
     ]
 
 
+def test_ports_that_follow_each_other_are_one_range():
+    assert accepts("jobs", [6818, 60001, 6817, 60003, 60002, 70]) == ['tcp dport { 70, 6817-6818, 60001-60003 } accept comment "jobs"']
+
+
 def test_protocol_and_note():
     assert accepts("mosh", 60001, protocol="udp", note="for now") == ['udp dport { 60001 } accept comment "mosh, for now"']
 
