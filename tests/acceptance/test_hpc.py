@@ -100,6 +100,13 @@ def field(gate, job, name):
     return found[1] if found else ""
 
 
+@pytest.fixture
+def tidy(gate):
+    """End ada's jobs after a test."""
+    yield
+    gate.docker("scancel", "-u", "ada")
+
+
 def states(gate):
     """Return the state of each node."""
     return dict(line.split() for line in gate.docker("sinfo", "--noheader", "--Node", "--format", "%N %t").stdout.splitlines())
@@ -166,7 +173,7 @@ def test_a_service_of_a_node_by_one_verb_of_the_laptop(servers, nodes):
 
 
 @pytest.mark.once
-def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes):
+def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes, tidy):
     """A node's jobs go on elsewhere, and its engines come back when it does."""
     job = ada(servers, "sbatch --parsable --requeue -w node1 --mem 32 --wrap 'sleep 300'")
     eventually(lambda: field(gate, job, "JobState") == "RUNNING")
@@ -181,12 +188,11 @@ def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes):
     finally:
         nodes["node1"].docker("nft", "delete", "table", "inet", "cut")
     eventually(lambda: states(gate)["node1"] in ("idle", "mix", "alloc"), 90)
-    gate.docker("scancel", job)
     test_engines_over_ssh_compute_on_both_nodes(servers)
 
 
 @pytest.mark.once
-def test_a_third_node_joins_and_the_others_need_no_run(servers, gate):
+def test_a_third_node_joins_and_the_others_need_no_run(servers, gate, tidy):
     job = ada(servers, "sbatch --parsable -w node1 --mem 32 --wrap 'sleep 300'")
     eventually(lambda: field(gate, job, "JobState") == "RUNNING")
     joins = ("-i", ROOT / "molecule/hpc/joins.yml")
@@ -195,7 +201,6 @@ def test_a_third_node_joins_and_the_others_need_no_run(servers, gate):
     eventually(lambda: states(gate).get("node3") == "idle", 60)
     assert ada(servers, "srun -w node3 hostname") == "node3"
     assert (field(gate, job, "JobState"), field(gate, job, "Restarts")) == ("RUNNING", "0")
-    gate.docker("scancel", job)
     # And it leaves again.
-    assert gate.playbook("--tags", "slurm").returncode == 0
+    assert gate.playbook("--tags", "slurm,ipyparallel").returncode == 0
     eventually(lambda: set(states(gate)) == {"node1", "node2"})
