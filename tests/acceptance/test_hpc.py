@@ -57,6 +57,21 @@ with cluster_view(scheduler="slurm", queue="main", num_jobs=2, cores_per_job=2, 
 """
 
 
+DASK = """
+import socket
+from dask.distributed import Client
+from dask_jobqueue import SLURMCluster
+
+if __name__ == "__main__":
+    with SLURMCluster(cores=2, security=True) as cluster:
+        cluster.scale(jobs=2)
+        with Client(cluster, timeout=60) as client:
+            client.wait_for_workers(2, timeout=60)
+            hosts = sorted(client.run(socket.gethostname).values())
+            print(client.scheduler.addr.partition(":")[0], *hosts, client.submit(sum, range(101)).result())
+"""
+
+
 @pytest.fixture
 def gate(servers):
     return servers["gate"]
@@ -145,6 +160,12 @@ def test_engines_over_ssh_compute_on_both_nodes(servers):
 
 def test_engines_over_slurm_compute_on_both_nodes(servers):
     assert python(servers, SLURM).split()[-2:] == ["node1", "node2"]
+
+
+@pytest.mark.once
+def test_dask_computes_on_both_nodes_with_the_clusters_own_defaults(servers):
+    said = ada(servers, f"cat >cluster.py <<'END'\n{DASK}\nEND\n{PYTHON} cluster.py")
+    assert said.splitlines()[-1] == "tls node1 node2 5050"
 
 
 def test_a_forest_grows_on_the_cluster_as_on_one_machine(servers):
