@@ -209,6 +209,7 @@ def test_a_job_goes_on_while_the_controller_is_down(gate, nodes, well):
     ada(gate, f"scancel {waiting}")
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_the_job_of_a_node_that_dies_runs_again_elsewhere(gate, nodes, well):
     job = ada(gate, f"cd /tmp && sbatch --parsable -A {ACCOUNT} --requeue -C gpu --mem 32 --wrap 'sleep 300'")
