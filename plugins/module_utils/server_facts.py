@@ -107,6 +107,15 @@ def gpus(root="/sys/bus/pci/devices"):
     return found
 
 
+def glibc():
+    """Return the version of the C library, such as ``2.36``; an empty text where it is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):  # macOS, musl
+        return ""
+    return version if name == "glibc" else ""
+
+
 def facts(given):
     """Return the facts; *given* is empty."""
     about, system = release(), os.uname()
@@ -128,4 +137,5 @@ def facts(given):
         "default_ipv6": default_address("-6", "2001:db8::1"),
         "virtualization_type": container if container != "none" else said("systemd-detect-virt", "--vm"),
         "gpus": gpus(),
+        "glibc": glibc(),
     }

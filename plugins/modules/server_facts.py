@@ -13,7 +13,8 @@ description:
     id), C(driver) (the kernel driver that holds it; empty for none; C(vfio-pci) where it belongs to a virtual machine, and is to be left
     alone) and C(architecture): C(maxwell), C(pascal), C(volta), C(turing), C(ampere), C(ada), C(hopper), C(blackwell), C(older) for what
     came before, C(unknown) for ids that the table does not have. A host without PCI has an empty list."
-  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but C(gpus).
+  - "C(glibc) is the version of the C library, such as C(2.36); empty where it is another one."
+  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but C(gpus) and C(glibc).
 author: Fenton
 """
 
