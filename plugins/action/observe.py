@@ -69,7 +69,8 @@ class ActionModule(ActionBase):
             words = (to_text(done["stderr"]) or before).strip().splitlines() or [f"exit status {done['rc']}"]
             host = task_vars["inventory_hostname"]
             other = f"set ansible_python_interpreter of {host} in the inventory to one that is there"
-            advice = f"; install python3 there, or {other}" if done["rc"] in (126, 127) else f"; {other}" if "3.9 or newer" in words[-1] else ""
+            advice = f"; install python3 there, or {other}" if done["rc"] in (126, 127) else ""
+            advice = f"; {other}" if "3.9 or newer" in words[-1] else advice
             raise AnsibleActionFail(f"{host}: {python} could not look ({words[-1]}){advice}")
         return json.loads(said)
 

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import pwd
 import socket
 import subprocess
 
@@ -116,6 +117,14 @@ def glibc():
     return version if name == "glibc" else ""
 
 
+def account():
+    """Return the name of the account that looks; its number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def facts(given):
     """Return the facts; *given* is empty."""
     about, system = release(), os.uname()
@@ -130,6 +139,7 @@ def facts(given):
         "nodename": system.nodename,
         "hostname": system.nodename.partition(".")[0],
         "fqdn": socket.getfqdn(),
+        "user_id": account(),
         "user_uid": os.getuid(),
         "user_gid": os.getgid(),
         "user_dir": os.path.expanduser("~"),
