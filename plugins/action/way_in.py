@@ -239,7 +239,9 @@ class ActionModule(ActionBase):
         if not args["root"]:
             if not given_user:
                 name = task_vars["inventory_hostname"]
-                raise AnsibleActionFail(f"{name}: nobody says as whom to log in; set ansible_user of {name} in the inventory to your account")
+                raise AnsibleActionFail(
+                    f"{name}: nobody says who logs in there; set ansible_user of {name} in the inventory to your account"
+                )
             users, ports = [given_user], [given_port or 22]
         elif not args["prove"]:
             # What outranks set_fact cannot be overruled later, so it is the only candidate.

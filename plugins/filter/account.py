@@ -32,7 +32,7 @@ def account_problems(given):
         problems.append(f"account_port: {port} is not between 1024 and 65535; change it in {FILE}")
     if password and len(password) < SHORTEST:
         problems.append(
-            f"account_password: it has fewer than {SHORTEST} characters; choose a longer one in {FILE}, or leave it empty to have one generated"
+            f"account_password: it has fewer than {SHORTEST} characters; choose a longer one in {FILE}, or none to have one generated"
         )
     if given["room"]["rc"]:
         problems.append(f"{host}: it could not be asked for room ({(given['room']['stderr'] or 'no answer').splitlines()[-1]})")

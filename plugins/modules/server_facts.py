@@ -14,8 +14,8 @@ description:
     alone) and C(architecture): C(maxwell), C(pascal), C(volta), C(turing), C(ampere), C(ada), C(hopper), C(blackwell), C(older) for what
     came before, C(unknown) for ids that the table does not have. A host without PCI has an empty list."
   - "C(glibc) is the version of the C library, such as C(2.36); empty where it is another one."
-  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but C(gpus) and
-    C(glibc).
+  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but
+    C(gpus) and C(glibc).
 author: Fenton
 """
 

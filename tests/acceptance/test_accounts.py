@@ -1,9 +1,12 @@
 """An account on a host of others, seen as its person sees it; and that nothing of the host was touched."""
 
+import contextlib
 import json
 import re
+import subprocess
 
 import pytest
+import requests
 from conftest import eventually
 
 HOME = "/home/ada"
@@ -51,23 +54,50 @@ def test_neighbours_read_neither_key_nor_hash(server):
         assert server.docker("stat", "-c", "%a %U", f"{HOME}/{path}").stdout.strip() == "600 ada"
 
 
-def test_jupyterlab_answers_over_tls_to_who_has_the_password(server, account):
-    password = (server.artifacts / "jupyter-password-ada").read_text().strip()
+@pytest.fixture
+def lab(server, account):
+    """Start JupyterLab in the session, as its person would, and lead its port here; end both afterwards."""
     port = server.connection["jupyter"]["ada"]["port"]
-    account("~/.local/bin/main-session </dev/null; tmux list-windows -t main -F '#{window_name}' | grep -qx notebook")
-    ask = f"curl -s -o /dev/null -w '%{{http_code}}' --cacert .jupyter/tls/authority/ca.pem https://localhost:{port}"
-    eventually(
-        lambda: (
-            server.docker(
-                "sh", "-c", f"cd {HOME}; python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))'"
-            ).returncode
-            == 0
-        )
-    )
-    assert password and ask
-    listening = server.docker("ss", "-Hltn", f"sport = :{port}").stdout
-    assert f"127.0.0.1:{port}" in listening and "0.0.0.0" not in listening.split("0.0.0.0:*")[0]
-    server.docker("runuser", "-u", "ada", "--", "tmux", "kill-server")
+    account("~/.local/bin/main-session </dev/null")
+    words = [
+        "ssh",
+        *server.ssh_options("ada"),
+        "-N",
+        "-o",
+        "ExitOnForwardFailure=yes",
+        "-L",
+        f"127.0.0.1:{port}:localhost:{port}",
+        server.address,
+    ]
+    tunnel = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+    session = requests.Session()
+    session.trust_env = False
+    session.verify = str(server.artifacts / server.connection["ca"])
+    session.url = f"https://localhost:{port}"
+
+    def answers():
+        with contextlib.suppress(requests.ConnectionError):
+            return session.get(f"{session.url}/login", timeout=5).ok
+
+    try:
+        eventually(answers, 60)
+        yield session
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+        server.ssh("tmux kill-server", user="ada")
+
+
+def test_jupyterlab_answers_over_tls_to_who_has_the_password(server, lab):
+    def log_in(password):
+        return lab.post(f"{lab.url}/login", data={"_xsrf": lab.cookies["_xsrf"], "password": password}, timeout=20, allow_redirects=False)
+
+    assert lab.get(f"{lab.url}/api/status", timeout=20).status_code == 403
+    assert log_in("not the password").status_code == 401
+    assert log_in((server.artifacts / "jupyter-password-ada").read_text().strip()).status_code == 302
+    assert lab.get(f"{lab.url}/api/status", timeout=20).status_code == 200
+    listening = server.docker("ss", "-Hltn", f"sport = :{lab.url.rpartition(':')[2]}").stdout
+    assert [line.split()[3].rpartition(":")[0] for line in listening.splitlines()] == ["127.0.0.1"]
 
 
 def test_the_laptop_is_told_the_way(server):
