@@ -14,11 +14,15 @@ def numbers(version):
 def account_problems(given):
     """Return sentences about an account that could not work.
 
-    :arg given: dictionary with ``host``, its name in the inventory; ``uid`` of the account; ``glibc`` there and ``needed``, versions as
+    :arg given: dictionary with ``host``, its name in the inventory, and ``groups``, those it is in; ``uid`` of the account; ``glibc`` there and ``needed``, versions as
         texts; ``port``, ``password``; and ``room``, what the look said of room in the home (``rc``, ``stdout``, ``stderr``).
     """
     host, port, password = given["host"], int(given["port"]), given["password"]
     problems = []
+    if "servers" in given["groups"]:
+        problems.append(
+            f"{host}: it is in servers and in hpc_accounts; a host is yours or somebody else's, so take it out of one in the inventory"
+        )
     if int(given["uid"]) == 0:
         problems.append(f"{host}: the run logs in as root; the group hpc_accounts is for accounts without root, servers go into servers")
     if not given["glibc"]:

@@ -11,7 +11,7 @@ from account import account_problems
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "roles/account/files/room.py"
 FINE = {
-    "host": "hpcc", "uid": 1000, "glibc": "2.34", "needed": "2.28", "port": 21000, "password": "",
+    "host": "hpcc", "groups": ["hpc_accounts"], "uid": 1000, "glibc": "2.34", "needed": "2.28", "port": 21000, "password": "",
     "room": {"rc": 0, "stdout": "", "stderr": ""},
 }  # fmt: skip
 
@@ -24,6 +24,7 @@ def test_an_account_that_will_do():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"groups": ["servers", "hpc_accounts"]}, ["in servers and in hpc_accounts"]),
         ({"uid": 0}, ["logs in as root", "servers"]),
         ({"glibc": "2.17"}, ["glibc 2.17", "2.28 or newer", "ansible_host of hpcc"]),
         ({"glibc": "2.9"}, ["glibc 2.9"]),
