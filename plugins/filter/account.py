@@ -14,8 +14,9 @@ def numbers(version):
 def account_problems(given):
     """Return sentences about an account that could not work.
 
-    :arg given: dictionary with ``host``, its name in the inventory, and ``groups``, those it is in; ``uid`` of the account; ``glibc`` there and ``needed``, versions as
-        texts; ``port``, ``password``; and ``room``, what the look said of room in the home (``rc``, ``stdout``, ``stderr``).
+    :arg given: dictionary with ``host``, its name in the inventory, and ``groups``, those it is in; ``uid`` of the account; ``glibc`` there
+        and ``needed``, versions as texts; ``port``, ``password``; and ``room``, what the look said of room in the home (``rc``, ``stdout``,
+        ``stderr``).
     """
     host, port, password = given["host"], int(given["port"]), given["password"]
     problems = []
