@@ -138,13 +138,16 @@ class Server:
 def fits(name):
     """Tell whether ``test_<name>.py`` fits the scenario.
 
-    A file named for a role fits where the scenario applies that role; a scenario named for a claim has a file of its name,
-    which belongs to it alone; other files fit everywhere else.
+    A file named for a role fits where the scenario applies that role to the server ``fenton``, and in a scenario of its name; a scenario
+    named for a claim has a file of its name, which belongs to it alone; other files fit everywhere else.
     """
     claims = {path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {path.name for path in ROOT.glob("roles/*")}
     if SCENARIO in claims - {"default"} or name in claims:
         return name == SCENARIO
-    return not (ROOT / "roles" / name).is_dir() or name in roles([PLAYBOOK], "fenton", inventory_groups())
+    if not (ROOT / "roles" / name).is_dir() or name == SCENARIO:
+        return True
+    there = "fenton" in inventory()["_meta"]["hostvars"]
+    return there and name in roles([PLAYBOOK], "fenton", inventory_groups())
 
 
 def pytest_configure(config):

@@ -132,6 +132,16 @@ def test_site_lists_a_role_once_with_its_tag(role):
     ]
 
 
+def test_what_base_installs_for_a_role_are_packages_of_the_distribution():
+    """Base hands ``__<role>_packages`` of each role with ``begin.yml`` to apt: no other thing may go by that name."""
+    for role in (role for role in ROLES if (ROOT / "roles" / role / "tasks/begin.yml").exists()):
+        name = f"__{role}_packages"
+        others = [file for file in (ROOT / "roles" / role).rglob("*.yml") if file.parent.name != "vars" and f"{name}:" in file.read_text()]
+        assert others == [], name
+        value = load(f"roles/{role}/vars/main.yml").get(name, [])
+        assert isinstance(value, list) or "lock" not in value and ".txt" not in value, name
+
+
 def test_a_readme_opens_with_the_promise_and_says_what_it_changes():
     for role in ROLES:
         text = (ROOT / "roles" / role / "README.md").read_text(encoding="utf-8")
