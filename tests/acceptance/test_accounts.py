@@ -1,15 +1,18 @@
 """An account on a host of others, seen as its person sees it; and that nothing of the host was touched."""
 
-import contextlib
 import json
 import re
-import subprocess
 
 import pytest
-import requests
-from conftest import eventually
+from conftest import eventually, run
 
 HOME = "/home/ada"
+
+
+@pytest.fixture
+def server(servers):
+    """Return the login host of others."""
+    return servers["hpcc"]
 
 
 @pytest.fixture
@@ -55,48 +58,44 @@ def test_neighbours_read_neither_key_nor_hash(server):
 
 
 @pytest.fixture
-def lab(server, account):
-    """Start JupyterLab in the session, as its person would, and lead its port here; end both afterwards."""
-    port = server.connection["jupyter"]["ada"]["port"]
-    account("~/.local/bin/main-session </dev/null")
-    words = [
-        "ssh",
-        *server.ssh_options("ada"),
-        "-N",
-        "-o",
-        "ExitOnForwardFailure=yes",
-        "-L",
-        f"127.0.0.1:{port}:localhost:{port}",
-        server.address,
-    ]
-    tunnel = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-    session = requests.Session()
-    session.trust_env = False
-    session.verify = str(server.artifacts / server.connection["ca"])
-    session.url = f"https://localhost:{port}"
+def laptop(servers):
+    """Return a function that runs a line on the person's laptop, with *text* on its input, and returns what it printed."""
+    words = ["docker", "exec", "-i", "-u", "ada", "-w", HOME, "-e", f"HOME={HOME}", servers["desk"].container, "bash", "-lc"]
 
-    def answers():
-        with contextlib.suppress(requests.ConnectionError):
-            return session.get(f"{session.url}/login", timeout=5).ok
+    def sit(line, text=""):
+        done = run(*words, line, input=text)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
 
+    return sit
+
+
+PAGE = "curl -sS --cacert ~/.config/fenton/hpcc.pem -b ~/jar -c ~/jar -o /dev/null -w '%{http_code}'"
+
+
+@pytest.fixture
+def lab(server, laptop):
+    """Start JupyterLab in the session, in its person's words, and lead its port to the laptop; return the address. Both end afterwards."""
+    laptop("ssh hpcc .local/bin/main-session")
     try:
-        eventually(answers, 60)
-        yield session
+        address = laptop("hpcc -t").removesuffix("/lab")
+        eventually(lambda: laptop(f"{PAGE} {address}/login || true").endswith("200"), 60)
+        yield address
     finally:
-        tunnel.terminate()
-        tunnel.wait()
+        laptop("hpcc -t off")
         server.ssh("tmux kill-server", user="ada")
 
 
-def test_jupyterlab_answers_over_tls_to_who_has_the_password(server, lab):
+def test_jupyterlab_answers_over_tls_to_who_has_the_password(server, laptop, lab):
     def log_in(password):
-        return lab.post(f"{lab.url}/login", data={"_xsrf": lab.cookies["_xsrf"], "password": password}, timeout=20, allow_redirects=False)
+        line = f"{PAGE} {lab}/login --data-urlencode password@- -d _xsrf=$(awk '$6 == \"_xsrf\" {{print $7}}' ~/jar)"
+        return laptop(line, password)
 
-    assert lab.get(f"{lab.url}/api/status", timeout=20).status_code == 403
-    assert log_in("not the password").status_code == 401
-    assert log_in((server.artifacts / "jupyter-password-ada").read_text().strip()).status_code == 302
-    assert lab.get(f"{lab.url}/api/status", timeout=20).status_code == 200
-    listening = server.docker("ss", "-Hltn", f"sport = :{lab.url.rpartition(':')[2]}").stdout
+    assert laptop(f"{PAGE} {lab}/api/status") == "403"
+    assert log_in("not the password") == "401"
+    assert log_in((server.artifacts / "jupyter-password-ada").read_text().strip()) == "302"
+    assert laptop(f"{PAGE} {lab}/api/status") == "200"
+    listening = server.docker("ss", "-Hltn", f"sport = :{lab.rpartition(':')[2]}").stdout
     assert [line.split()[3].rpartition(":")[0] for line in listening.splitlines()] == ["127.0.0.1"]
 
 
