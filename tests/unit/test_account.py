@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from account import account_problems
+from ipyparallel import ipyparallel_job_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOM = ROOT / "roles/account/files/room.py"
@@ -42,6 +43,11 @@ def test_each_mistake_is_one_sentence(given, words):
     (said,) = account_problems({**FINE, **given})
     assert all(word in said for word in words), said
     assert "'short'" not in said
+
+
+def test_what_jobs_ask_for_is_complained_about_in_the_accounts_own_words():
+    (said,) = ipyparallel_job_problems({"memory": "much"}, "account_jobs", "group_vars/hpc_accounts/account.yml")
+    assert said.startswith("account_jobs: ") and said.endswith("group_vars/hpc_accounts/account.yml."), said
 
 
 def room(*words):

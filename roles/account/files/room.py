@@ -9,7 +9,7 @@ import errno
 import os
 import sys
 
-place, wanted = sys.argv[1], int(sys.argv[2]) << 30
+place, wanted = os.path.abspath(sys.argv[1]), int(sys.argv[2]) << 30
 
 
 def ask(folder, size):
