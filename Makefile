@@ -11,7 +11,7 @@ demo: ## a server in a container, made by the unchanged site.yml over ssh; OS=de
 demo-down: ## remove it
 	@scripts/demo-down
 
-test: ## lint, unit tests, all scenarios; ONLINE=1 uses the real installers
+test: ## lint, unit tests, all scenarios; LONG=1 leaves none out, ONLINE=1 uses the real installers
 	@scripts/test
 
 lint: ## ansible-lint, yamllint, ruff, shellcheck

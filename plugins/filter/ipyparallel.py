@@ -267,17 +267,22 @@ def ipyparallel_unknown(clusters, host, peers):
     ]
 
 
-def ipyparallel_dask(jobs):
+def ipyparallel_dask(jobs, address=""):
     """Return the contents of ``/etc/dask/jobqueue.yaml``: what ``SLURMCluster()`` asks for by itself.
 
     :arg jobs: ``ipyparallel_jobs``.
+    :arg address: the host's, where its scheduler listens; without it, and with an interface, Dask chooses.
     """
     memory = re.sub(r"([KMGT])i?B?$", r"\1iB", str(jobs.get("memory") or "2G").replace(" ", ""))
     settings = {
         "cores": jobs.get("cores") or 1, "processes": 1, "memory": memory, "walltime": str(jobs.get("walltime") or "01:00:00"),
         # On the node: the home may not be there. What is None would lie in the directory from which jobs are submitted.
         "log-directory": "/tmp",
+        # Where ``security=True`` puts the workers' keys.
+        "shared-temp-directory": "~",
     }  # fmt: skip
+    if address and not jobs.get("interface"):
+        settings["scheduler-options"] = {"host": address}
     settings.update({key: str(jobs[key]) for key in ("queue", "account", "interface") if jobs.get(key)})
     return {"jobqueue": {"slurm": settings}}
 

@@ -234,6 +234,9 @@ def slurm_problems(given):
             said.append(f"slurm_options: {key!r} is not the word of a line of slurm.conf; correct it in {FILE}.")
         elif key.lower() in given["taken"]:
             said.append(f"slurm_options: {key} is set by the role itself; remove it in {FILE}.")
+    ends = [int(end) for end in re.findall(r"\d+", given["job_ports"])] if re.fullmatch(r"\d{4,5}-\d{4,5}", given["job_ports"]) else []
+    if given["job_ports"] and not (ends and 1024 <= ends[0] <= ends[1] <= 65535):
+        said.append(f"slurm_job_ports: {given['job_ports']!r} is not FIRST-LAST between 1024 and 65535; correct it in {FILE}.")
     if given["munge_key"]:
         try:
             size = len(base64.b64decode(given["munge_key"], validate=True))

@@ -192,6 +192,7 @@ def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
     assert server.docker(f"{SMALL}/bin/sample-tool").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_an_installation_that_broke_off_is_finished(server):
@@ -204,6 +205,7 @@ def test_an_installation_that_broke_off_is_finished(server):
 # Changes
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_another_version_updates_in_place_and_back(server):
@@ -248,6 +250,7 @@ def test_a_python_that_cannot_be_had_leaves_the_environment_at_work(server):
     assert changed(server.playbook()) == 0
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 def test_a_distribution_with_terms_works_once_they_are_accepted(server):

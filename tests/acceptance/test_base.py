@@ -208,6 +208,7 @@ def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     assert "no administrator who is present has a key" in " ".join(done.stdout.split())
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_security_updates_would_come_and_leave_the_driver_alone(alone, server):
     done = server.docker("unattended-upgrade", "--dry-run", "--debug")
@@ -219,6 +220,7 @@ def test_security_updates_would_come_and_leave_the_driver_alone(alone, server):
     assert all(name in re.search(r"Initial blacklist: (.*)", said)[1] for name in ("nvidia-", "libnvidia-", "libcuda", "jupyter"))
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_packages_come_through_the_cache_that_is_named(alone, server):
     asked = []

@@ -447,6 +447,7 @@ def test_passwords_are_never_printed(page, server):
 
 
 @only_here
+@pytest.mark.long
 @pytest.mark.once
 def test_switched_off_it_is_gone_and_somebodys_own_nginx_goes_on(page, server):
     """Off, then somebody installs nginx for a site of their own, then on again."""
@@ -478,6 +479,7 @@ def test_switched_off_it_is_gone_and_somebodys_own_nginx_goes_on(page, server):
 
 
 @only_here
+@pytest.mark.long
 @pytest.mark.once
 def test_grafana_comes_behind_the_same_login_and_goes_again(page, server):
     known = page.session(page.name, page.password)

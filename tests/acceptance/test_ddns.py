@@ -200,6 +200,7 @@ def test_a_server_with_a_wrong_certificate_gets_nothing(server, restored):
     assert len(requests(server)) == before
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_without_an_address_nothing_is_sent_and_doctor_says_so(server, restored):
     before = len(requests(server))

@@ -280,6 +280,7 @@ def test_a_mistake_in_one_part_shows_and_spares_the_others(forge):
     assert value(metrics(forge), 'fenton_part_success{part="certificates"}') == 1
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_not_even_while_it_is_installed_does_anything_listen_on_all_addresses(forge):
     """The packages start their services at once; who looks every few milliseconds sees none of them open."""
@@ -344,6 +345,7 @@ def test_the_next_run_finishes_or_repairs(forge, name):
     assert Watcher(forge, forge).ask("?module=node", seconds=8)[0] == 200
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_spoiled_environment_is_made_anew(fenton):
     sh(fenton, f"rm -r {VENV}/lib/python3*/site-packages/nvitop")
@@ -407,6 +409,7 @@ def test_bad_input_is_one_sentence_and_changes_nothing(forge, setting, sentences
     assert sh(forge, traces) == before
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.usefixtures("restored")
 def test_what_is_no_longer_wanted_goes(fenton, forge):

@@ -111,6 +111,7 @@ def test_a_controller_that_is_killed_comes_back_with_all_engines(server):
     eventually(lambda: all_there(server), 60)
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_one_dead_host_stops_neither_the_others_nor_a_run(servers, server):
     """Nothing of it answers. When it is back, its engines are too, although the controller has given them up meanwhile."""
@@ -206,6 +207,7 @@ def test_the_next_run_finishes_or_repairs(server):
     assert play(server, tags="verify").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_without_clusters_all_of_it_goes(server):
     done = play(server, ipyparallel_clusters=[])

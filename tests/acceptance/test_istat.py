@@ -166,6 +166,7 @@ def test_another_source_than_the_pinned_one_is_refused_before_the_first_change(s
     assert state(server) == before
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_build_that_is_killed_leaves_the_old_server_and_the_next_run_builds_the_new_one(server, knock, restored):
     before, code, ended = show(server, "MainPID"), passcode(server), []
@@ -186,6 +187,7 @@ def test_a_build_that_is_killed_leaves_the_old_server_and_the_next_run_builds_th
     assert "changed=0" in play(server, istat_version="1.2.1").stdout
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_new_passcode_sends_away_who_had_the_old_one(server, knock, restored):
     assert knock("ada", passcode(server))[-1] == "104 numbers"
@@ -221,6 +223,7 @@ def test_nothing_is_left_to_do_after_that(server):
     assert "changed=0" in server.playbook("--tags", "istat").stdout
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_switched_off_all_of_it_goes(server, restored):
     done = play(server, istat_enabled=False)

@@ -517,6 +517,7 @@ def test_another_host_key_is_refused(laptop, server):
     assert laptop.run("fenton", "status").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_key_that_is_not_known_there_is_refused(laptops):
     def refused(laptop):
@@ -725,6 +726,7 @@ def again(laptop, *words):
     return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", done.stdout[done.stdout.rindex("PLAY RECAP") :])}
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_workstation_mounts_by_itself(desk):
     again(desk, "-e", "client_automount=true")

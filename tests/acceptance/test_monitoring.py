@@ -121,6 +121,7 @@ def test_the_own_server_is_watched_too_and_nothing_is_amiss(server):
     assert value(server, 'count(node_cpu_seconds_total{host="fenton"})')[0] > 4
 
 
+@pytest.mark.once
 def test_the_watchdog_calls_where_it_shall_and_nowhere_else(server):
     eventually(lambda: [each for each in lines(server, "hooked") if each["path"].startswith("/watchdog")], 90)
     for each in lines(server, "hooked"):
@@ -309,6 +310,7 @@ def test_nothing_is_left_to_do_after_that(server):
     assert "changed=0" in play(server).stdout
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_what_is_switched_off_goes(server):
     off = {"monitoring_telegram": {}, "monitoring_email": {}, "monitoring_webhooks": [], "monitoring_rules": [], "monitoring_targets": []}

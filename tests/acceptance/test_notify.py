@@ -298,6 +298,7 @@ def test_nothing_is_left_to_do_after_that(server):
     assert "changed=0" in server.playbook("--tags", "notify").stdout
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_without_settings_all_of_it_goes(server, restored):
     done = play(server, notify_telegram={}, notify_urls=[])

@@ -21,11 +21,17 @@ def test_one_line_per_source_and_the_ports_in_order():
     ]
 
 
+def test_ports_that_follow_each_other_are_one_range():
+    assert accepts("jobs", [6818, "60001-60002", 6817, 60003, 60002, 70]) == [
+        'tcp dport { 70, 6817-6818, 60001-60003 } accept comment "jobs"'
+    ]
+
+
 def test_protocol_and_note():
     assert accepts("mosh", 60001, protocol="udp", note="for now") == ['udp dport { 60001 } accept comment "mosh, for now"']
 
 
-@pytest.mark.parametrize("port", ["http", None, [22, "x"]])
+@pytest.mark.parametrize("port", ["http", None, [22, "x"], "1-x"])
 def test_what_is_no_port_is_refused_with_the_name_of_the_service(port):
     with pytest.raises(AnsibleFilterError, match="the port of web is no number"):
         port_files("web", port)

@@ -110,6 +110,8 @@ def test_what_srun_and_dask_are_asked():
     slurm = filters.ipyparallel_dask({**jobs, "interface": "eth1"})["jobqueue"]["slurm"]
     assert slurm["memory"] == "2GiB"
     assert (slurm["queue"], slurm["cores"], slurm["interface"], slurm["account"]) == ("main", 2, "eth1", "ada")
+    assert "scheduler-options" not in slurm
+    assert filters.ipyparallel_dask(jobs, "10.0.0.1")["jobqueue"]["slurm"]["scheduler-options"] == {"host": "10.0.0.1"}
 
 
 OLD = """c.IPClusterEngines.engine_launcher = \\

@@ -22,7 +22,7 @@ def says(hardware, **more):
 def given(**more):
     return {
         "controller": "gate", "nodes": ["big", "small"], "cluster_name": "cluster", "partitions": [{"name": "main"}], "accounting": False,
-        "accounts": [], "options": {}, "taken": ["clustername", "include"], "munge_key": "", **more,
+        "accounts": [], "job_ports": "32768-60999", "options": {}, "taken": ["clustername", "include"], "munge_key": "", **more,
     }  # fmt: skip
 
 
@@ -124,6 +124,9 @@ def test_partitions_have_the_nodes_that_are_known():
         ({"accounting": True, "accounts": [{"name": "a", "users": ["Ada L"]}]}, "'Ada L' cannot be an account or a user"),
         ({"options": {"ClusterName": "x"}}, "ClusterName is set by the role itself"),
         ({"options": {"Bad Key": 1}}, "'Bad Key' is not the word of a line"),
+        ({"job_ports": "40000"}, "slurm_job_ports: '40000' is not FIRST-LAST"),
+        ({"job_ports": "50000-40000"}, "slurm_job_ports: '50000-40000' is not FIRST-LAST"),
+        ({"job_ports": ""}, None),
         ({"munge_key": "short"}, "slurm_munge_key: it is not a key"),
         ({"munge_key": base64.b64encode(bytes(8)).decode()}, "slurm_munge_key: it is not a key"),
         ({"munge_key": base64.b64encode(bytes(128)).decode()}, None),
