@@ -19,6 +19,8 @@ SOURCES = Path(__file__).resolve().parents[1] / "module_utils"
 MARK = "fenton-saw:"
 PROGRAM = """
 import json, sys, types
+if sys.version_info < (3, 9):
+    sys.exit("it is Python %d.%d, and 3.9 or newer is needed" % sys.version_info[:2])
 for name in ("ansible", "ansible.module_utils"):
     sys.modules[name] = types.ModuleType(name)
 texts, name, function, given = json.loads({payload!r})
@@ -66,7 +68,9 @@ class ActionModule(ActionBase):
         if done["rc"] or not found:
             words = (to_text(done["stderr"]) or before).strip().splitlines() or [f"exit status {done['rc']}"]
             host = task_vars["inventory_hostname"]
-            advice = "; install python3 there" if done["rc"] in (126, 127) else ""
+            other = f"set ansible_python_interpreter of {host} in the inventory to one that is there"
+            advice = f"; install python3 there, or {other}" if done["rc"] in (126, 127) else ""
+            advice = f"; {other}" if "3.9 or newer" in words[-1] else advice
             raise AnsibleActionFail(f"{host}: {python} could not look ({words[-1]}){advice}")
         return json.loads(said)
 

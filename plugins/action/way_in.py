@@ -62,19 +62,20 @@ def last_line(said):
     return re.sub(r"^.*via ssh: *", "", lines[-1]) if lines else "it says nothing"
 
 
-def log_in(connection, user, port):
+def log_in(connection, user, port, probe=PROBE):
     """Try one login.
 
     :arg connection: Ansible's ssh connection; its options for user and port are overwritten.
     :arg user: name to log in as.
     :arg port: port of the host.
+    :arg probe: what is run there; of what it prints only PROBE's words count.
     :returns: an Attempt.
     """
     connection.set_option("remote_user", user)
     connection.set_option("port", port)
     connection.control_path = None  # else the plugin would go on with the socket of the previous attempt
     try:
-        _, out, err = connection.exec_command(PROBE, sudoable=False)
+        _, out, err = connection.exec_command(probe, sudoable=False)
     except AnsibleConnectionFailure as error:
         said = to_text(error)
         return Attempt(user, port, meaning(said), said)
@@ -84,13 +85,14 @@ def log_in(connection, user, port):
     return Attempt(user, port, "inside" if INSIDE in out else "no shell", out + err)
 
 
-def search(connection, users, ports, root=True):
+def search(connection, users, ports, root=True, probe=PROBE):
     """Try logins until one fits.
 
     :arg connection: as for ``log_in``.
     :arg users: names in the order to try; one whom the server itself names ("Please login as …") is next.
     :arg ports: ports in the order to try; the next one only while none answered.
     :arg root: whether a login that can become root without a password is wanted; else the first login does.
+    :arg probe: as for ``log_in``.
     :returns: tuple of the Attempt to use, or None, and the list of all Attempts.
     """
     tried = []
@@ -101,7 +103,7 @@ def search(connection, users, ports, root=True):
             if user in seen:
                 continue
             seen.add(user)
-            attempt = log_in(connection, user, port)
+            attempt = log_in(connection, user, port, probe)
             tried.append(attempt)
             if attempt.outcome == "root" or (attempt.outcome == "inside" and not root):
                 return attempt, tried
@@ -225,6 +227,7 @@ class ActionModule(ActionBase):
                 "users": {"type": "list", "elements": "str", "default": []},
                 "ports": {"type": "list", "elements": "int", "default": []},
                 "prove": {"type": "bool", "default": False},
+                "root": {"type": "bool", "default": True},
                 "timeout": {"type": "int", "default": 5},
             }
         )
@@ -233,7 +236,14 @@ class ActionModule(ActionBase):
             return {"changed": False}
         given_user, given_port = connection.get_option("remote_user"), connection.get_option("port")
         users, ports = args["users"], args["ports"]
-        if not args["prove"]:
+        if not args["root"]:
+            if not given_user:
+                name = task_vars["inventory_hostname"]
+                raise AnsibleActionFail(
+                    f"{name}: nobody says who logs in there; set ansible_user of {name} in the inventory to your account"
+                )
+            users, ports = [given_user], [given_port or 22]
+        elif not args["prove"]:
             # What outranks set_fact cannot be overruled later, so it is the only candidate.
             pinned = {"ansible_ssh_user", "ansible_ssh_port"} & set(task_vars) | set(load_extra_vars(self._loader))
             artifacts = self._templar.template(task_vars.get("artifacts_dir") or str(REPOSITORY / "artifacts"))
@@ -265,10 +275,12 @@ class ActionModule(ActionBase):
             f"ansible_{name}" in task_vars for name in ("become_password", "become_pass", "sudo_pass")
         )
         host, address = task_vars["inventory_hostname"], connection.get_option("host")
-        found, tried = search(connection, users, ports, root=not sudo_password)
+        # On a host of others sudo would be reported to its administrators.
+        probe = PROBE if args["root"] else f"echo {INSIDE}"
+        found, tried = search(connection, users, ports, root=args["root"] and not sudo_password, probe=probe)
         if not found or (args["prove"] and found.outcome == "inside" and not sudo_password):
             raise AnsibleActionFail(sentence(host, address, tried, connection.get_option("private_key_file")))
-        if sentence_of_sudo := stuck(host, found, task_vars.get("ansible_become_exe")):
+        if args["root"] and (sentence_of_sudo := stuck(host, found, task_vars.get("ansible_become_exe"))):
             raise AnsibleActionFail(sentence_of_sudo)
         result = {"changed": False, "user": found.user, "port": found.port, "attempts": len(tried)}
         wrong = [

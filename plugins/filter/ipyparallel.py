@@ -122,9 +122,9 @@ def ipyparallel_problems(clusters, hosts):
     return said
 
 
-def ipyparallel_job_problems(jobs):
-    """Return sentences about ``ipyparallel_jobs``."""
-    return [f"ipyparallel_jobs: {problem} group_vars/hpc/ipyparallel.yml." for problem in job_problems(jobs)]
+def ipyparallel_job_problems(jobs, name="ipyparallel_jobs", file="group_vars/hpc/ipyparallel.yml"):
+    """Return sentences about what jobs ask for; *name* is the variable that says it, *file* where it stands."""
+    return [f"{name}: {problem} {file}." for problem in job_problems(jobs)]
 
 
 def ipyparallel_node_problems(nodes, hosts):

@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import pwd
 import socket
 import subprocess
 
@@ -107,6 +108,23 @@ def gpus(root="/sys/bus/pci/devices"):
     return found
 
 
+def glibc():
+    """Return the version of the C library, such as ``2.36``; an empty text where it is another one."""
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):  # macOS, musl
+        return ""
+    return version if name == "glibc" else ""
+
+
+def account():
+    """Return the name of the account that looks; its number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
 def facts(given):
     """Return the facts; *given* is empty."""
     about, system = release(), os.uname()
@@ -121,6 +139,7 @@ def facts(given):
         "nodename": system.nodename,
         "hostname": system.nodename.partition(".")[0],
         "fqdn": socket.getfqdn(),
+        "user_id": account(),
         "user_uid": os.getuid(),
         "user_gid": os.getgid(),
         "user_dir": os.path.expanduser("~"),
@@ -128,4 +147,5 @@ def facts(given):
         "default_ipv6": default_address("-6", "2001:db8::1"),
         "virtualization_type": container if container != "none" else said("systemd-detect-virt", "--vm"),
         "gpus": gpus(),
+        "glibc": glibc(),
     }

@@ -24,15 +24,20 @@ def mode(file):
     return file.get("mode") or ("0755" if file.get("state") == "directory" else "0644")
 
 
+def belongs(file):
+    """Return owner and group of one entry of ``files`` as texts; where none is given, who writes: root, or the account that is no root."""
+    return file.get("owner") or str(os.geteuid()), file.get("group") or str(os.getegid())
+
+
 def rests(file):
     """Tell whether one entry of ``files`` is on the host as it should be: text, mode, owner and group."""
     if found(file) != ("directory\n" if file.get("state") == "directory" else file["content"]):
         return False
-    about = os.stat(file["dest"])
+    about, (owner, group) = os.stat(file["dest"]), belongs(file)
     return (
         stat.S_IMODE(about.st_mode) == int(mode(file), 8)
-        and file.get("owner", "root") in (str(about.st_uid), pwd.getpwuid(about.st_uid).pw_name)
-        and file.get("group", "root") in (str(about.st_gid), grp.getgrgid(about.st_gid).gr_name)
+        and owner in (str(about.st_uid), pwd.getpwuid(about.st_uid).pw_name)
+        and group in (str(about.st_gid), grp.getgrgid(about.st_gid).gr_name)
     )
 
 

@@ -7,13 +7,15 @@ short_description: Gather the few facts that roles need
 description:
   - "Sets these of C(ansible_facts), named and filled as C(ansible.builtin.setup) does it: C(distribution), C(distribution_version),
     C(distribution_major_version), C(architecture), C(nodename), C(hostname), C(fqdn), C(virtualization_type), C(default_ipv4) and
-    C(default_ipv6) with C(interface), C(address), C(network) and C(prefix), C(system), and C(user_uid),
-    C(user_gid) and C(user_dir) of whom the run logs in as."
+    C(default_ipv6) with C(interface), C(address), C(network) and C(prefix), C(system), and C(user_id),
+    C(user_uid), C(user_gid) and C(user_dir) of whom the run logs in as."
   - "C(gpus) is ours alone: a list of NVIDIA's display functions as sysfs shows them, sorted by C(address), each with C(device) (its PCI
     id), C(driver) (the kernel driver that holds it; empty for none; C(vfio-pci) where it belongs to a virtual machine, and is to be left
     alone) and C(architecture): C(maxwell), C(pascal), C(volta), C(turing), C(ampere), C(ada), C(hopper), C(blackwell), C(older) for what
     came before, C(unknown) for ids that the table does not have. A host without PCI has an empty list."
-  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but C(gpus).
+  - "C(glibc) is the version of the C library, such as C(2.36); empty where it is another one."
+  - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but
+    C(gpus) and C(glibc).
 author: Fenton
 """
 

@@ -33,6 +33,12 @@ options:
         becomes root.
     type: bool
     default: false
+  root:
+    description:
+      - Whether a login that can become root is wanted. C(false) is for an account on somebody else's host, which takes failed logins
+        for an attack; only the user and port of the inventory are tried, and no sudo.
+    type: bool
+    default: true
   timeout:
     description: Seconds to wait for an answer of each port.
     type: int

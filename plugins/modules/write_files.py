@@ -10,7 +10,7 @@ description:
   - Text, owner, group and mode are compared with what is there; a hand edit of any of them is put right. Where all is right, this
     is found by a look (see C(observe)), and the module itself does not travel.
   - All files that differ are checked before the first is written. A file is replaced whole or not at all, and parent
-    directories that are missing are made (root, 0755).
+    directories that are missing are made (0755), by who writes.
 options:
   files:
     description: The files.
@@ -34,13 +34,11 @@ options:
         description: Mode as for C(chmod). Where none is given it is C(0644), C(0755) for a directory.
         type: str
       owner:
-        description: User who owns the file.
+        description: User who owns the file; who writes it where none is given, which is root under C(become).
         type: str
-        default: root
       group:
-        description: Group of the file.
+        description: Group of the file; that of who writes it where none is given.
         type: str
-        default: root
       validate:
         description: Command with C(%s) for a file with the new text; it must succeed, else nothing is written.
         type: str
@@ -69,15 +67,15 @@ import shlex
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.write_files import found, mode
+from ansible.module_utils.write_files import belongs, found, mode
 
 MANY = {
     "dest": {"type": "path", "required": True},
     "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
     "content": {"type": "str"},
     "mode": {"type": "str"},
-    "owner": {"type": "str", "default": "root"},
-    "group": {"type": "str", "default": "root"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
     "validate": {"type": "str"},
 }
 
@@ -103,7 +101,8 @@ def stage(module, file):
 
 def attributes(module, file):
     """Set owner, group and mode of what is there, and return whether any of them differed."""
-    wanted = {"path": file["dest"], "mode": mode(file), "owner": file["owner"], "group": file["group"]}
+    owner, group = belongs(file)
+    wanted = {"path": file["dest"], "mode": mode(file), "owner": owner, "group": group}
     wanted |= dict.fromkeys(("selevel", "serole", "setype", "seuser", "attributes"), None) | {"secontext": [None, None, None]}
     return module.set_fs_attributes_if_different(wanted, False)
 

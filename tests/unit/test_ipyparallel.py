@@ -208,3 +208,32 @@ def test_free_ports(monkeypatch):
 def test_no_jobs_is_refused():
     with pytest.raises(ValueError, match="num_jobs is 0"), helper.cluster_view("slurm", "main", 0):
         pass
+
+
+class Settings(dict):
+    """As much of traitlets' Config as is used: sections come into being when they are named."""
+
+    def __missing__(self, name):
+        return self.setdefault(name, type(name, (), {})())
+
+    __getattr__ = dict.__getitem__
+
+
+@pytest.mark.parametrize(("program", "kind", "line"), [("sbatch", "slurm", "#SBATCH --partition=main"), ("qsub", "pbs", "#PBS -q main")])
+def test_a_profile_starts_engines_as_jobs_of_what_the_site_has(monkeypatch, tmp_path, program, kind, line):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(helper, "OWN", tmp_path / "jobs.json")
+    (tmp_path / "jobs.json").write_text('{"queue": "main", "walltime": "01:00:00", "cores": 2, "address": "10.0.0.1"}')
+    monkeypatch.setattr(helper, "batch_system", lambda scheduler: helper_kind(scheduler, program))
+    config = Settings()
+    helper.engines_as_jobs(config)
+    assert config.Cluster.engine_launcher_class == kind
+    assert "--IPController.enable_curve=True" in config.Cluster.controller_args
+    (launcher,) = (settings for name, settings in config.items() if name.endswith("EngineSetLauncher"))
+    assert line in launcher.batch_template
+    assert launcher.batch_file_name == f"{tmp_path}/.cache/fenton/{kind}.sh"
+
+
+def helper_kind(scheduler, program, ask=helper.batch_system):
+    """Return what *ask* says where *program* is all that there is."""
+    return ask(scheduler, which=lambda name: name if name == program else None)

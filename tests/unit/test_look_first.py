@@ -68,7 +68,17 @@ def test_directories_are_kept_too(ask, tmp_path):
 def test_a_host_without_python_gets_a_sentence(ask):
     said = ask("observe", {"commands": {"a": "true"}}, python="/no/such/python")["msg"]
     assert "localhost: /no/such/python could not look" in said
-    assert said.endswith("install python3 there")
+    assert "install python3 there, or set ansible_python_interpreter of localhost in the inventory" in said
+
+
+def test_a_host_with_an_old_python_gets_a_sentence(ask, tmp_path):
+    old = tmp_path / "python3"
+    text = "import sys; sys.version_info = (3, 6, 8); exec(compile(sys.stdin.read(), 'look', 'exec'))"
+    old.write_text(f'#!/bin/sh\nexec python3 -c "{text}"\n')
+    old.chmod(0o755)
+    said = ask("observe", {"commands": {"a": "true"}}, python=str(old))["msg"]
+    assert "it is Python 3.6, and 3.9 or newer is needed" in said
+    assert "ansible_python_interpreter of localhost" in said
 
 
 def test_the_facts_are_those_that_setup_gathers(ask):

@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # The role client is nothing without a server: its scenario has both, and is called for what the two are together. That of the role nvidia
-# is called for what it claims: the card is not there.
-SCENARIOS = {"client": "laptop", "nvidia": "gpu_server"}
+# is called for what it claims: the card is not there. That of the role account is called like the host type.
+SCENARIOS = {"client": "laptop", "nvidia": "gpu_server", "account": "accounts"}
 
 
 def load(path):

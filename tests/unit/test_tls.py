@@ -260,3 +260,10 @@ def test_an_unknown_group_is_said_in_a_sentence(root, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr == "The group nobody-has-this, which is to read the key of demo, does not exist.\n"
+
+
+def test_the_key_of_an_account_without_root_is_its_own_alone(tmp_path):
+    """Where all accounts of a cluster are in one group, that group must not read it."""
+    look_after(tmp_path, {**WANTED, "group": ""})
+    assert (tmp_path / "demo/privkey.pem").stat().st_mode & 0o777 == 0o600
+    assert look_after(tmp_path, {**WANTED, "group": ""}) == []

@@ -154,3 +154,12 @@ def test_sudo_rs_is_noticed_before_ansible_waits_for_its_prompt():
     assert way_in.stuck("fenton", found, "sudo.ws") == ""
     classic, _ = way_in.search(Server({("ada", 22): way_in.INSIDE}), ["ada"], [22], root=False)
     assert way_in.stuck("fenton", classic, None) == ""
+
+
+def test_on_a_host_of_others_nobody_tries_sudo():
+    server, ran = Server({("ada", 22): way_in.INSIDE}), []
+    execute = server.exec_command
+    server.exec_command = lambda command, sudoable: ran.append(command) or execute(command, sudoable)
+    found, _ = way_in.search(server, ["ada"], [22], root=False, probe=f"echo {way_in.INSIDE}")
+    assert found.outcome == "inside"
+    assert ran == [f"echo {way_in.INSIDE}"]

@@ -21,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 
+# An account without root has its own, which goes before the host's.
+OWN = Path(os.path.expanduser("~/.config/fenton/ipyparallel/jobs.json"))
 DEFAULTS = Path(os.environ.get("FENTON_IPYPARALLEL", "/etc/fenton/ipyparallel")) / "jobs.json"
 # Sockets that a controller of ipyparallel 9.2 binds for its engines (ipyparallel/controller/app.py).
 NEEDED = 9
@@ -33,9 +35,9 @@ LISTED = "slurm, torque, pbspro, or any of them with extra_params={'run_local': 
 
 
 def defaults():
-    """Return what the cluster's administrator lets jobs ask for (``ipyparallel_jobs``), or nothing."""
+    """Return what jobs ask for where nobody says otherwise (``ipyparallel_jobs``): the account's own, or the host's, or nothing."""
     try:
-        return json.loads(DEFAULTS.read_text(encoding="utf-8"))
+        return json.loads((OWN if OWN.exists() else DEFAULTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
@@ -185,12 +187,21 @@ def why_not(cluster):
     return said or f"job {job} has ended; see /tmp/ipengine-*{job}_*.log on its nodes"
 
 
-def _cluster(kind, num_jobs, wanted, tag, profile, folder):
-    """Return an ipyparallel cluster that has not been started; what it submits is written into *folder*."""
-    import ipyparallel
-    from traitlets.config import Config
+def usual():
+    """Return what a job asks for where its caller says nothing, as from :func:`parse_resources`."""
+    known = defaults()
+    return {{"memory": "mem"}.get(key, key): str(known[key]) for key in ("walltime", "account", "memory", "queue") if known.get(key)}
 
-    config = Config()
+
+def configure(config, kind, wanted, tag, folder):
+    """Have engines started as *config* says, and return the arguments of their controller: encrypted, on one address, on the ports allowed.
+
+    :arg config: of traitlets; it is filled.
+    :arg kind: ``slurm``, ``pbs`` or ``local``.
+    :arg wanted: as from :func:`parse_resources`.
+    :arg tag: name of the jobs.
+    :arg folder: where the script that is submitted is written.
+    """
     address = "127.0.0.1" if kind == "local" else own_address()
     words = [f"--IPController.engine_ip={address}", "--IPController.client_ip=127.0.0.1", f"--IPController.location={address}"]
     words += ["--IPController.enable_curve=True", "--HeartMonitor.period=1000"]
@@ -200,6 +211,29 @@ def _cluster(kind, num_jobs, wanted, tag, profile, folder):
         launcher = {"slurm": "SlurmEngineSetLauncher", "pbs": "PBSEngineSetLauncher"}[kind]
         config[launcher].batch_template = batch_template(kind, wanted, tag)
         config[launcher].batch_file_name = os.path.join(folder, f"{kind}.sh")
+    return words
+
+
+def engines_as_jobs(config):
+    """Let ``ipyparallel.Cluster(profile=…)`` start its engines as jobs of the batch system here: for the profile's ``ipcluster_config.py``.
+
+    :arg config: what ``get_config()`` returns.
+    """
+    kind = batch_system("torque")
+    folder = os.path.expanduser("~/.cache/fenton")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    wanted = {**usual(), "cores": str(defaults().get("cores", 1))}
+    config.Cluster.controller_args = configure(config, kind, wanted, "ipengine", folder)
+    config.Cluster.engine_launcher_class = kind
+
+
+def _cluster(kind, num_jobs, wanted, tag, profile, folder):
+    """Return an ipyparallel cluster that has not been started; what it submits is written into *folder*."""
+    import ipyparallel
+    from traitlets.config import Config
+
+    config = Config()
+    words = configure(config, kind, wanted, tag, folder)
     more = {"profile": profile} if profile else {}
     return ipyparallel.Cluster(engines=kind, n=num_jobs, controller_args=words, config=config, **more)
 
@@ -240,8 +274,7 @@ def cluster_view(
     if not isinstance(num_jobs, int) or num_jobs < 1:
         raise ValueError(f"cluster_view: num_jobs is {num_jobs!r}; it must be a whole number above 0")
     kind = "local" if extra.get("run_local") else batch_system(scheduler)
-    known = defaults()
-    wanted = {{"memory": "mem"}.get(key, key): str(known[key]) for key in ("walltime", "account", "memory", "queue") if known.get(key)}
+    wanted = usual()
     wanted.update({"queue": str(queue)} if queue else {})
     wanted.update({"cores": str(cores_per_job)} if cores_per_job else {})
     wanted.update(parse_resources(extra.get("resources", "")))
