@@ -1,6 +1,7 @@
 """A cluster as its people have it: from a laptop outside, through the gateway, onto nodes that nobody else reaches."""
 
 import re
+import shlex
 import time
 
 import pytest
@@ -69,6 +70,29 @@ if __name__ == "__main__":
             client.wait_for_workers(2, timeout=60)
             hosts = sorted(client.run(socket.gethostname).values())
             print(*hosts, client.submit(sum, range(101)).result())
+"""
+
+
+# What a browser does on the laptop: log in, start a kernel, run a cell, read what it prints.
+CELL = """
+import json, re, sys, uuid, requests, websocket
+
+url, password, code = sys.argv[1:]
+one = requests.Session()
+one.verify = "/home/ada/notebook.pem"
+one.get(f"{url}/login").raise_for_status()
+one.post(f"{url}/login", data={"password": password, "_xsrf": one.cookies["_xsrf"]}).raise_for_status()
+kernel = one.post(f"{url}/api/kernels", json={}, headers={"X-XSRFToken": one.cookies["_xsrf"]}).json()["id"]
+cookies = "; ".join(f"{each.name}={each.value}" for each in one.cookies)
+place = f"{url.replace('https', 'wss')}/api/kernels/{kernel}/channels?session_id=x"
+link = websocket.create_connection(place, cookie=cookies, sslopt={"ca_certs": one.verify}, timeout=60)
+header = {"msg_id": uuid.uuid4().hex, "username": "", "session": "x", "msg_type": "execute_request", "version": "5.3"}
+ask = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+link.send(json.dumps({"header": header, "parent_header": {}, "metadata": {}, "content": ask, "channel": "shell", "buffers": []}))
+answer = {"msg_type": ""}
+while answer["msg_type"] != "stream":
+    answer = json.loads(link.recv())
+print(answer["content"]["text"], end="")
 """
 
 
@@ -193,6 +217,24 @@ def test_a_service_of_a_node_by_one_verb_of_the_laptop(servers, nodes):
         nodes["node1"].docker("pkill", "-f", "http.server --bind 127.0.0.1 7000")
 
 
+def test_a_notebook_on_a_node_answers_on_the_laptop(servers, gate, tidy):
+    """Asked for on the gateway, opened by the line that it prints."""
+    ada(servers, "printf 'correct horse battery\\n' | fenton-notebook password")
+    said = ada(servers, "fenton-notebook --cores 1 --memory 300M --time 20")
+    line = re.search(r"fenton -t (node\d) (\d+)", said)
+    assert line, said
+    opened = laptop(servers, f"fenton -cp :.config/fenton/notebook/authority/ca.pem notebook.pem && {line[0]}")
+    assert opened.returncode == 0, opened.stdout + opened.stderr
+    try:
+        code = "import socket, os; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
+        words = f"https://127.0.0.1:{line[2]} 'correct horse battery' {shlex.quote(code)}"
+        done = laptop(servers, f"cat >cell.py <<'END'\n{CELL}\nEND\npython3 cell.py {words}")
+        job = gate.docker("squeue", "--noheader", "--user=ada", "--format=%i").stdout.strip()
+        assert done.stdout.split() == [line[1], job], done.stderr
+    finally:
+        laptop(servers, f"fenton -t {line[1]} off; rm -f notebook.pem")
+
+
 @pytest.mark.once
 def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes, tidy):
     """A node's jobs go on elsewhere, and its engines come back when it does."""
@@ -217,7 +259,7 @@ def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes, tidy
 def test_a_third_node_joins_and_the_others_need_no_run(servers, gate, tidy):
     job = ada(servers, "sbatch --parsable -w node1 --mem 32 --wrap 'sleep 300'")
     eventually(lambda: field(gate, job, "JobState") == "RUNNING")
-    joins = ("-i", ROOT / "molecule/hpc/joins.yml")
+    joins = ("-i", ROOT / "molecule/hpc/joins.ini")
     done = gate.playbook(*joins, "-l", "gate,node3")
     assert done.returncode == 0, done.stdout[-4000:]
     eventually(lambda: states(gate).get("node3") == "idle", 60)
