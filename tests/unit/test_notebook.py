@@ -1,10 +1,10 @@
 """What fenton-notebook makes of the words of a person and of Slurm, and what the role puts into it."""
 
 import math
-import os
 import re
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import notebook
@@ -266,7 +266,8 @@ def test_a_controller_that_is_away_for_a_while_ends_no_waiting(monkeypatch, caps
 def test_ctrl_c_while_sbatch_has_the_job_leaves_none_behind_unsaid(home, monkeypatch, capsys):
     def slurm(name, *_):
         if name == "sbatch":
-            os.kill(os.getpid(), signal.SIGINT)
+            # To this thread: other tests may have left some, which would take it.
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
             return "12\n"
         return SINFO
 
