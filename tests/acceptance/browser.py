@@ -1,11 +1,13 @@
 """A headless Chromium that trusts one certificate authority, and what a person does with JupyterLab in it."""
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -53,6 +55,19 @@ def wait(driver, condition, seconds=60):
 def find(driver, css):
     """Return the first visible element that matches *css*, or nothing."""
     return next((element for element in driver.find_elements(By.CSS_SELECTOR, css) if element.is_displayed()), None)
+
+
+def steady(look):
+    """Let *look*, which finds and reads, begin again where the page has redrawn itself in between."""
+
+    @functools.wraps(look)
+    def again(*words):
+        for _ in range(20):
+            with contextlib.suppress(StaleElementReferenceException):
+                return look(*words)
+        return look(*words)
+
+    return again
 
 
 def log_in(driver, url, password):
