@@ -211,13 +211,13 @@ def test_a_reader_that_ends_early_ends_the_command(running):
     assert done.stdout == "y\ny\n"
     until(lambda: running.arrived)
     assert "ended by SIGPIPE" in running.arrived[0]
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
 
 
 def test_what_stays_in_the_background_is_not_waited_for(running):
     begun = time.monotonic()
     assert running.notify("--", "sh", "-c", "sleep 60 & echo here").stdout == "here\n"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
@@ -322,7 +322,7 @@ def test_with_the_bot_down_nothing_is_held_up_and_nothing_is_lost(place):
     place.start_sender()
     begun = time.monotonic()
     done = place.notify("--", "sh", "-c", "exit 3")
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 15
     assert done.returncode == 3
     assert done.stderr == "notify: the message waits and is sent later: Telegram cannot be reached (Connection refused)\n"
     assert place.notify("second").returncode == 0
@@ -405,7 +405,7 @@ def test_a_sick_server_holds_nobody_up(running, mode, said):
     running.mode(mode)
     begun = time.monotonic()
     done = running.notify("--", "sh", "-c", "exit 4")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15
     assert done.returncode == 4
     assert done.stderr == f"notify: the message waits and is sent later: Telegram {said}\n"
 
@@ -421,7 +421,7 @@ def test_without_a_sender_the_command_runs_all_the_same(place):
         begun = time.monotonic()
         done = place.notify("--", "sh", "-c", "exit 6")
         assert done.returncode == 6
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
         assert "the sender does not answer" in done.stderr
 
 

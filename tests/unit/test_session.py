@@ -71,7 +71,7 @@ def test_the_banner_shows_cards_that_answer_in_time(files, tmp_path, fake, seen)
     shown, took = banner(files, tmp_path)
     assert all(text in shown for text in seen)
     assert shown.count("gpu") == len(seen)
-    assert took < 3
+    assert took < 15
 
 
 def test_the_greeting_parses_in_every_login_shell(files):
