@@ -1,6 +1,8 @@
 """Load once what every task would load for itself."""
 
+import copy
 import gc
+import sys
 
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import filter_loader, lookup_loader, test_loader
@@ -30,6 +32,10 @@ class CallbackModule(CallbackBase):
         test_loader.get("match")
         for name in ("template", "file"):
             lookup_loader.get(name)
+        # For each template the lookup copies all variables deeply, 5 ms and more, and then only adds its own to the copy.
+        lookup = sys.modules.get("ansible.plugins.lookup.template")
+        if hasattr(lookup, "deepcopy"):
+            lookup.deepcopy = copy.copy
 
     def v2_playbook_on_play_start(self, play):
         """Take what there is now out of the collector's sight."""
