@@ -5,6 +5,7 @@ import posixpath
 import re
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 CURE = "in group_vars/clients/client.yml"
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NEEDED = ("host", "ssh_port", "ssh_user", "host_key")
@@ -19,13 +20,13 @@ def client_connections(servers, artifacts):
     """Return by name of the server what its last run has handed out.
 
     :arg servers: list of dictionaries with ``name``.
-    :arg artifacts: directory on the control node that the action ``artifact`` writes to.
+    :arg artifacts: directory on the control node that the action ``artifact`` writes to; empty for its own choice.
     :returns: dict of dicts: the keys of ``connection.json``, ``ca_text`` (the authority's certificate, or empty) and ``folder``. A server
         without the file is left out; of a file that is of no use ``wrong`` says why.
     """
     found = {}
     for name in (str(server["name"]) for server in servers):
-        folder = Path(artifacts).expanduser().absolute() / name
+        folder = ROOT / Path(artifacts or "artifacts").expanduser() / name
         file = folder / "connection.json"
         try:
             if not file.exists():

@@ -155,7 +155,7 @@ def ipyparallel_peers(hosts, directory):
     """
     found = {}
     for host in hosts:
-        file = Path(directory or ROOT / "artifacts") / host / "ipyparallel.json"
+        file = ROOT / Path(directory or "artifacts").expanduser() / host / "ipyparallel.json"
         if file.is_file():
             found[host] = json.loads(file.read_text(encoding="utf-8"))
     return found

@@ -59,7 +59,7 @@ def watched(hosts, directory):
     """
     found = []
     for host in hosts:
-        file = Path(directory or ROOT / "artifacts") / host / "exporters.json"
+        file = ROOT / Path(directory or "artifacts").expanduser() / host / "exporters.json"
         found.append(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"host": host})
     return found
 

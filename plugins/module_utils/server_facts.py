@@ -117,6 +117,24 @@ def glibc():
     return version if name == "glibc" else ""
 
 
+# Where roles put what can be switched off again.
+PLACES = (
+    "/etc/dask", "/etc/fenton", "/etc/profile.d", "/etc/ssh/sshd_config.d", "/etc/systemd/system", "/etc/systemd/user",
+    "/usr/local/etc/ipython", "/usr/local/lib/fenton", "/usr/local/lib/fenton/python",
+)  # fmt: skip
+
+
+def placed():
+    """Return the paths of what lies in PLACES."""
+    found = []
+    for place in PLACES:
+        try:
+            found += [os.path.join(place, name) for name in os.listdir(place)]
+        except OSError:
+            continue
+    return sorted(found)
+
+
 def account():
     """Return the name of the account that looks; its number where it has none."""
     try:
@@ -148,4 +166,5 @@ def facts(given):
         "virtualization_type": container if container != "none" else said("systemd-detect-virt", "--vm"),
         "gpus": gpus(),
         "glibc": glibc(),
+        "placed": placed(),
     }

@@ -14,8 +14,9 @@ description:
     alone) and C(architecture): C(maxwell), C(pascal), C(volta), C(turing), C(ampere), C(ada), C(hopper), C(blackwell), C(older) for what
     came before, C(unknown) for ids that the table does not have. A host without PCI has an empty list."
   - "C(glibc) is the version of the C library, such as C(2.36); empty where it is another one."
+  - "C(placed) lists what lies in the directories where roles put things: a role that is not wanted and has left nothing there is done."
   - A role that needs another one adds it here. Playbooks of others, which gather with C(setup), serve the roles as well, all but
-    C(gpus) and C(glibc).
+    C(gpus), C(glibc) and C(placed).
 author: Fenton
 """
 

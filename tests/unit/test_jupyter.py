@@ -225,12 +225,6 @@ def test_the_unit_implies_neither_no_new_privileges_nor_a_mount_namespace():
     assert "OOMPolicy=continue" in unit.splitlines()
 
 
-def test_generated_passwords_have_no_characters_that_look_alike():
-    alphabet = yaml.safe_load((ROLE / "vars/main.yml").read_text())["__jupyter_alphabet"]
-    assert not set(alphabet) & set("0O1lI")
-    assert len(set(alphabet)) == len(alphabet)
-
-
 def test_the_lock_names_every_package_with_its_hashes_and_no_index():
     text = (ROLE / "files/locks/jupyter.txt").read_text()
     for name in (ROLE / "files/locks/jupyter.in").read_text().split():

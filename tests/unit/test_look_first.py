@@ -7,6 +7,7 @@ from pathlib import Path
 
 import observe as action
 import pytest
+from ansible.module_utils import server_facts
 from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,3 +98,10 @@ def test_the_budget_names_what_grew():
     (said,) = bench.over({"base": {"tasks": 5, "on_host": 2, "calls": 1}}, budget)
     assert said.startswith("base: 2 tasks on the host in a run that changes nothing, the budget is 1")
     assert len(bench.over({"new": {"tasks": 1, "on_host": 0, "calls": 0}}, budget)) == 1
+
+
+def test_what_lies_where_roles_put_things_is_seen(monkeypatch, tmp_path):
+    (tmp_path / "inadyn@.service").touch()
+    (tmp_path / "gone").symlink_to("/nowhere")
+    monkeypatch.setattr(server_facts, "PLACES", (str(tmp_path), "/no/such/place"))
+    assert server_facts.placed() == [str(tmp_path / "gone"), str(tmp_path / "inadyn@.service")]

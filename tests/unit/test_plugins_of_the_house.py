@@ -8,6 +8,7 @@ from pathlib import Path
 import people
 import pytest
 from ansible.module_utils import observe
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +28,7 @@ def play(tmp_path):
         )  # fmt: skip
         return done, json.loads(report.read_text())
 
+    run.directory = tmp_path
     return run
 
 
@@ -133,3 +135,51 @@ def test_plugins_are_loaded_once_and_not_by_each_task(play, tmp_path, callbacks,
     )
     assert done.returncode == 0, done.stdout
     assert len(set((tmp_path / "pids").read_text().split())) == times
+
+
+def handed(play, users, *words, **connection):
+    """Let ``artifact`` decide on the passwords of *users*; return its answer and the directory's files by name."""
+    keep = {"copy": {"content": "{{ handed | to_json }}", "dest": "{{ artifacts_dir }}.json", "mode": "0600"}, "check_mode": False}
+    task = {"artifact": {"passwords": {"jupyter": users}, "connection": connection}, "register": "handed", "no_log": True}
+    done, _ = play([task, keep], *words)
+    assert done.returncode == 0, done.stdout
+    folder = Path(json.loads((play.directory / "artifacts.json").read_text())["path"])
+    files = {file.name: file.read_text() for file in folder.glob("*")} if folder.exists() else {}
+    assert not any(text.strip() in done.stdout for name, text in files.items() if "password" in name)
+    return json.loads((play.directory / "artifacts.json").read_text()), files
+
+
+def test_passwords_are_made_kept_given_and_thrown_away(play):
+    users = [{"name": "ada"}, {"name": "tom", "password": "given"}]
+    first, files = handed(play, users, jupyter={"ada": 1})
+    assert first["changed"] and first["passwords"]["tom"] == "given"
+    assert sorted(files) == ["connection.json", "jupyter-password-ada"]
+    assert files["jupyter-password-ada"] == first["passwords"]["ada"] + "\n" and len(first["passwords"]["ada"]) == 24
+    again, same = handed(play, users, jupyter={"ada": 1})
+    assert not again["changed"] and again["passwords"] == first["passwords"] and same == files
+    # Ada's is given now, tom's is not any more.
+    users = [{"name": "ada", "password": "new"}, {"name": "tom"}]
+    tried, untouched = handed(play, users, "--check")
+    assert tried["changed"] and tried["removed"] == ["jupyter-password-ada"] and untouched == files
+    turned, files = handed(play, users)
+    assert turned["passwords"]["ada"] == "new" and sorted(files) == ["connection.json", "jupyter-password-tom"]
+
+
+def test_what_has_no_value_and_had_none_is_not_told(play):
+    assert handed(play, [], dashboard={})[1] == {}
+    assert json.loads(handed(play, [], dashboard={"url": "https://a/"}, jupyter={})[1]["connection.json"]) == {
+        "dashboard": {"url": "https://a/"}
+    }
+    assert json.loads(handed(play, [], dashboard={})[1]["connection.json"]) == {"dashboard": {}}
+
+
+def test_relative_artifacts_are_below_the_repository(play):
+    name = f".work/{play.directory.name}"
+    done, _ = play([{"artifact": {}, "register": "handed"}, {"debug": {"var": "handed.path"}}], "-e", f"artifacts_dir={name}")
+    assert f"{ROOT}/{name}/localhost" in done.stdout
+
+
+def test_generated_passwords_have_no_characters_that_look_alike():
+    alphabet = load(ROOT / "plugins/action/artifact.py").ALPHABET
+    assert not set(alphabet) & set("0O1lI")
+    assert len(set(alphabet)) == len(alphabet)
