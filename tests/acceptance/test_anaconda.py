@@ -137,6 +137,7 @@ manager.shutdown_kernel(now=True)
 
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
+@pytest.mark.attempt("Environments", "packages were changed by hand", "put right in place, in one change")
 def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
     before, right = birth(server), version(server, "tqdm")
     uv = "UV_SYSTEM_CERTS=1 /usr/local/lib/fenton/uv/bin/uv pip"
@@ -168,6 +169,7 @@ def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
         "rm -r {env}",
     ],
 )
+@pytest.mark.attempt("Environments", "half of an environment is gone: {damage}", "whole again after the next run")
 def test_a_half_deleted_or_half_made_environment_is_whole_after_the_next_run(server, damage):
     assert server.docker("sh", "-c", damage.format(env=SMALL)).returncode == 0
     assert changed(server.playbook()) == 1
@@ -179,6 +181,7 @@ def test_a_half_deleted_or_half_made_environment_is_whole_after_the_next_run(ser
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 @pytest.mark.parametrize("step", ["[b]in/conda create", "[u]v pip install", "[m] compileall"])
+@pytest.mark.attempt("Killed runs", "killed while an environment is made, at {step}", "the next run finishes it")
 def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
     server.docker("rm", "-r", SMALL)
     shoot = f"until child=$(pgrep -o -f '{step}'); do sleep 0.01; done; kill -9 $(ps -o ppid= -p $child) $child"
@@ -195,11 +198,114 @@ def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
+@pytest.mark.attempt("Environments", "the installation of conda broke off", "finished by the next run")
 def test_an_installation_that_broke_off_is_finished(server):
     server.docker("sh", "-c", f"rm -r {PREFIX}/bin {PREFIX}/conda-meta /etc/profile.d/conda.sh")
     assert changed(server.playbook()) > 0
     assert server.docker(f"{PREFIX}/bin/conda", "--version").returncode == 0
     assert changed(server.playbook()) == 0
+
+
+# What goes wrong on the way
+
+
+LOCK = Path(__file__).resolve().parents[2] / "molecule/anaconda/small.txt"
+
+
+@pytest.fixture
+def outdated(server):
+    """Give the small environment another tqdm by hand, so that a run has something to fetch; the next plain run puts it right."""
+    uv = "UV_SYSTEM_CERTS=1 /usr/local/lib/fenton/uv/bin/uv pip install"
+    assert server.docker("sh", "-c", f"{uv} --python {SMALL}/bin/python tqdm==4.66.5").returncode == 0
+    yield
+    assert changed(server.playbook()) == 1
+    assert version(server, "tqdm") != "4.66.5"
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("breaking", "outdated")
+@pytest.mark.attempt(
+    "Environments", "the package index cannot be reached", "the run says so; the environment works as before, the next run goes on"
+)
+def test_an_index_that_cannot_be_reached_leaves_the_environment_at_work(server):
+    done = server.playbook(*given(anaconda_index="http://127.0.0.1:9/simple"))
+    assert done.returncode != 0
+    assert "environment small: uv pip install failed" in told(done)
+    assert "127.0.0.1:9" in told(done)
+    assert version(server, "tqdm") == "4.66.5"
+    assert server.docker(f"{SMALL}/bin/python", "-c", "import packaging.version, tqdm").returncode == 0
+
+
+@pytest.mark.long
+@pytest.mark.once
+@pytest.mark.usefixtures("breaking", "outdated")
+@pytest.mark.attempt("Environments", "the package index takes the connection and says nothing", "the run ends by itself and says so")
+def test_an_index_that_never_answers_does_not_hold_the_run_for_ever(server):
+    silent = "import socket, time; s = socket.create_server(('127.0.0.1', 3141)); time.sleep(600)"
+    with subprocess.Popen(["docker", "exec", server.container, "timeout", "600", "python3", "-c", silent]) as listening:
+        try:
+            done = server.playbook(*given(anaconda_index="http://127.0.0.1:3141/simple"))
+        finally:
+            server.docker("pkill", "-f", "create_server")
+            listening.wait()
+    assert done.returncode != 0
+    assert "environment small: uv pip install failed" in told(done)
+    assert version(server, "tqdm") == "4.66.5"
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("breaking", "outdated")
+@pytest.mark.attempt(
+    "Environments", "a package is not the one whose hash is in the lock file", "refused with its name; nothing of it is installed"
+)
+def test_a_package_with_another_hash_is_refused(server, tmp_path):
+    lock = tmp_path / "small.txt"
+    lock.write_text(re.sub(r"(tqdm==[^ ]+ \\\n)(?: +--hash=\S+(?: \\)?\n)+", rf"\1    --hash=sha256:{'0' * 64}\n", LOCK.read_text()))
+    assert "0" * 64 in lock.read_text()
+    small = {"name": "small", "conda": ["sample-tool=1.0"], "pip_lock": str(lock)}
+    done = server.playbook(*given(anaconda_environments=[small]))
+    assert done.returncode != 0
+    assert re.search("environment small: uv pip install failed.*Hash mismatch for `tqdm", told(done)), told(done)
+    assert version(server, "tqdm") == "4.66.5"
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("breaking")
+@pytest.mark.attempt(
+    "Environments", "an environment is changed while a program runs in it", "the program goes on, with its variables, and can import more"
+)
+def test_a_program_that_runs_in_an_environment_outlives_its_update(server):
+    words = ["docker", "exec", "-i", server.container, f"{SMALL}/bin/python", "-u", "-c", "import sys\nfor line in sys.stdin: exec(line)"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+
+        def tell(line):
+            program.stdin.write(line + "\n")
+            program.stdin.flush()
+            return program.stdout.readline().strip()
+
+        assert tell("import tqdm; kept = 42; print(tqdm.__version__)") == version(server, "tqdm")
+        uv = "UV_SYSTEM_CERTS=1 /usr/local/lib/fenton/uv/bin/uv pip install"
+        assert server.docker("sh", "-c", f"{uv} --python {SMALL}/bin/python tqdm==4.66.5").returncode == 0
+        assert changed(server.playbook()) == 1
+        assert tell("import packaging.version, json, decimal; print(kept, packaging.version.Version('1.0'))") == "42 1.0"
+        program.stdin.close()
+
+
+@pytest.mark.once
+@pytest.mark.usefixtures("breaking", "outdated")
+@pytest.mark.skipif("ONLINE" in os.environ, reason="sample-tool is in the stand-in for conda's servers only")
+@pytest.mark.attempt(
+    "Environments", "people have environments of their own, at home and beside the shared ones", "no run touches a file of them"
+)
+def test_environments_that_people_made_are_theirs(server, grace):
+    assert grace("conda create -y -q -n own sample-tool").returncode == 0
+    made = server.docker("bash", "-lc", "conda create -y -q -n byhand sample-tool && touch /opt/conda/envs/byhand/notes")
+    assert made.returncode == 0, made.stderr
+    look = f"find /home/grace/.conda/envs {PREFIX}/envs/byhand -printf '%p %s %m %u %T@ %C@\\n' | sort | sha256sum"
+    before = server.docker("sh", "-c", look).stdout
+    assert changed(server.playbook()) == 1
+    assert server.docker("sh", "-c", look).stdout == before
+    server.docker("bash", "-lc", "conda remove -y -q -n byhand --all")
 
 
 # Changes
@@ -239,6 +345,7 @@ def test_conda_packages_follow_the_list_and_an_environment_goes(server):
 
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
+@pytest.mark.attempt("Environments", "a Python that cannot be had", "the run says so; the environment works as before")
 def test_a_python_that_cannot_be_had_leaves_the_environment_at_work(server):
     before = birth(server)
     done = server.playbook(*given(anaconda_environments=[{"name": "small", "python": "3.8"}]))
