@@ -258,3 +258,83 @@ def test_time_zone_language_and_name(alone, server):
     assert server.ssh("locale charmap", user="ada").stdout.strip() == "UTF-8"
     assert server.docker("getent", "hosts", "fenton").returncode == 0
     assert "localhost" in server.docker("getent", "hosts", "127.0.0.1").stdout
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(alone, server):
+    """Attach a file of 64 MB as a block device of the server and return its path; skip where this machine has none to spare."""
+    # What an interrupted test left: the file is gone, the device still holds on to it.
+    stale = "losetup -l -n -O NAME,BACK-FILE | awk '/disk-of-a-test.img.*deleted/ { print $1 }' | xargs -rn1 losetup -d"
+    server.docker("sh", "-c", stale)
+    attach = "truncate -s 64M /var/tmp/disk-of-a-test.img && losetup -f --show /var/tmp/disk-of-a-test.img"
+    attached = server.docker("sh", "-c", attach)
+    if attached.returncode:
+        pytest.skip(f"no block device can be made here: {attached.stderr.strip()}")
+    device = attached.stdout.strip()
+    yield device
+    # Also when a test broke off: autoclear ends with the mount.
+    server.docker("sh", "-c", f"umount /srv/data; sed -i /srv.data/d /etc/fstab; losetup -d {device}; rm /var/tmp/disk-of-a-test.img")
+
+
+@pytest.mark.once
+@pytest.mark.attempt(
+    "Storage", "a new disk; a second run; its line in fstab lost; given back, asked for again", "formatted once, mounted by UUID, data kept"
+)
+def test_an_empty_disk_is_made_once_and_its_data_stay(server, disk):
+    wanted = {"device": disk, "mount": "/srv/data", "owner": "ada", "mode": "0750"}
+
+    def play(*disks, check=()):
+        return server.playbook("--tags", "base", "-e", json.dumps({"base_disks": disks}), *check)
+
+    assert "failed=0" in play(wanted, check=["--check"]).stdout
+    assert server.docker("blkid", "-p", disk).returncode != 0
+    done = play(wanted)
+    assert done.returncode == 0, done.stdout
+    uuid = server.docker("blkid", "-p", "-o", "value", "-s", "UUID", disk).stdout.strip()
+    assert server.docker("findmnt", "-no", "SOURCE,FSTYPE", "/srv/data").stdout.split() == [disk, "ext4"]
+    listed = server.docker("findmnt", "--fstab", "-no", "SOURCE,OPTIONS", "/srv/data").stdout.split()
+    assert listed[0] == f"UUID={uuid}" and "nofail" in listed[1].split(",")
+    assert server.docker("stat", "-c", "%U %a", "/srv/data").stdout == "ada 750\n"
+    assert "changed=0 " in play(wanted).stdout
+    assert server.ssh("echo kept >/srv/data/note", user="ada").returncode == 0
+
+    # Unmounted, and the line gone by hand: it comes back with what is on it.
+    server.docker("sh", "-c", "umount /srv/data && sed -i /srv.data/d /etc/fstab")
+    assert play(wanted).returncode == 0
+    assert server.docker("cat", "/srv/data/note").stdout == "kept\n"
+    assert server.docker("blkid", "-p", "-o", "value", "-s", "UUID", disk).stdout.strip() == uuid
+
+    # Given back: the data stay on it.
+    assert play({**wanted, "state": "absent"}).returncode == 0
+    assert server.docker("findmnt", "/srv/data").returncode == 1
+    assert "srv/data" not in server.docker("cat", "/etc/fstab").stdout
+    server.docker("tune2fs", "-L", "photos", disk)
+    refused = play(wanted)
+    said = " ".join(refused.stdout.split())
+    assert refused.returncode != 0
+    assert f"holds ext4 labelled 'photos' (UUID {uuid}), and nothing that holds something is formatted" in said
+    assert play({"uuid": uuid, "mount": "/srv/data"}).returncode == 0
+    assert server.docker("cat", "/srv/data/note").stdout == "kept\n"
+
+
+@pytest.mark.once
+@pytest.mark.attempt(
+    "Storage", "base_disks names a disk with partitions, or with files in the way", "refused with what was found, before the first change"
+)
+def test_a_disk_with_something_on_it_is_refused(server, disk):
+    def said(**more):
+        before = server.docker("sha256sum", "/etc/fstab", "/var/tmp/disk-of-a-test.img").stdout
+        done = server.playbook("--tags", "base", "-e", json.dumps({"base_disks": [{"device": disk, "mount": "/srv/data", **more}]}))
+        assert done.returncode != 0
+        assert server.docker("sha256sum", "/etc/fstab", "/var/tmp/disk-of-a-test.img").stdout == before
+        return " ".join(done.stdout.split())
+
+    assert "is no disk of fenton" in said(device="/dev/disk/by-id/none")
+    server.docker("sh", "-c", "mkdir -p /srv/data && touch /srv/data/here")
+    assert "/srv/data of fenton has files, which the disk would hide" in said()
+    server.docker("rm", "/srv/data/here")
+    server.docker("sh", "-c", f"echo 'label: gpt' | sfdisk -q {disk}")
+    assert "holds gpt, and nothing that holds something is formatted" in re.sub(r" \(UUID [^)]*\)", "", said())

@@ -16,7 +16,7 @@ import pytest
 import requests
 import websocket
 from browser import browser, choose, find, log_in, missing, wait, wait_for_lab
-from conftest import ROOT, SCENARIO
+from conftest import ROOT, SCENARIO, eventually
 from selenium.common.exceptions import ElementClickInterceptedException, TimeoutException
 
 NOTEBOOK = Path(__file__).parent / "notebooks/random_forest.ipynb"
@@ -258,6 +258,46 @@ def test_a_kernel_lives_through_a_second_run(server, lab):
     assert re.search(r"changed=0\b", done.stdout), done.stdout
     assert main_pid(server, lab.name) == before
     assert lab.text(kernel, "print(kept)") == "42\n"
+
+
+# Eats memory in the background, page by page, 12 GB at most.
+GREEDY = """
+import os, threading, time
+eaten = []
+def eat():
+    for _ in range(48):
+        eaten.append(b"x" * (256 << 20))
+        time.sleep(0.05)
+threading.Thread(target=eat, daemon=True).start()
+print(os.getpid())
+"""
+
+
+@pytest.mark.once
+@pytest.mark.attempt("Storage", "a notebook takes all memory", "its kernel ends; sshd, the server and other kernels do not")
+def test_a_notebook_that_takes_all_memory_ends_alone(server, lab):
+    if server.docker("systemctl", "is-active", "earlyoom").returncode:
+        pytest.skip("no earlyoom here: shown where the whole site is")
+    free = int(re.search(r"MemAvailable: +(\d+)", server.docker("cat", "/proc/meminfo").stdout)[1])
+    if free < 14 << 20:
+        pytest.skip("too little memory to take 6 GB of it")
+    # The memory is that of this whole machine: as if it ended 6 GB from here.
+    settings = f"[Service]\nExecStart=\nExecStart=/usr/bin/earlyoom -M {free - (6 << 20)} $EARLYOOM_ARGS -m 99\n"
+    drop_in = "mkdir -p /run/systemd/system/earlyoom.service.d; cat >/run/systemd/system/earlyoom.service.d/test.conf"
+    again = "systemctl daemon-reload && systemctl restart earlyoom"
+    assert server.docker("sh", "-c", f"printf '%s' '{settings}' | ({drop_in}) && {again}").returncode == 0
+    try:
+        calm, greedy = lab.kernel(), lab.kernel()
+        lab.text(calm, "kept = 6 * 7")
+        before = main_pid(server, lab.name)
+        pid = lab.text(greedy, GREEDY).strip()
+        eventually(lambda: server.docker("test", "-d", f"/proc/{pid}").returncode, 90)
+        assert server.ssh("true").returncode == 0
+        assert main_pid(server, lab.name) == before
+        assert lab.text(calm, "print(kept)") == "42\n"
+        assert f"process {pid}" in server.docker("journalctl", "-q", "-u", "earlyoom").stdout
+    finally:
+        server.docker("sh", "-c", f"rm -r /run/systemd/system/earlyoom.service.d; {again}")
 
 
 # What the server itself gets from a page: its status and its text. Python is there, curl may not be.
