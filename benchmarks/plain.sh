@@ -12,7 +12,7 @@ printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 755 /usr/sbin/policy-rc.d
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
-  acl bash-completion build-essential bzip2 ca-certificates curl dbus-user-session file git htop jq less libpam-systemd lsof man-db nano \
+  acl bash-completion build-essential bzip2 ca-certificates curl dbus-user-session earlyoom file git htop jq less libpam-systemd lsof man-db nano \
   libjs-chart.js needrestart nftables nginx openssh-client openssl pciutils prometheus prometheus-alertmanager prometheus-blackbox-exporter \
   prometheus-node-exporter prometheus-node-exporter-collectors python3-apt python3-debian python3-venv rsync sudo systemd-timesyncd \
   tmux tzdata unattended-upgrades unzip vim wget xz-utils zip
@@ -27,6 +27,8 @@ ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime
 mkdir -p /etc/systemd/journald.conf.d /etc/fenton
 printf '[Journal]\nSystemMaxUse=1G\n' >/etc/systemd/journald.conf.d/fenton.conf
 systemctl restart systemd-journald
+printf 'EARLYOOM_ARGS="-m 3 -s 100 -r 3600"\n' >/etc/default/earlyoom
+systemctl start earlyoom
 echo 'Unattended-Upgrade::Package-Blacklist { "nvidia-"; "libnvidia-"; };' >/etc/apt/apt.conf.d/52fenton-updates
 cat >/etc/fenton/firewall.nft <<'RULES'
 table inet fenton {

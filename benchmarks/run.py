@@ -111,7 +111,7 @@ FILES = {
     "base": [
         "/etc/sudoers.d/95-administrators", "/etc/apt/apt.conf.d/51fenton", "/etc/apt/apt.conf.d/52fenton-updates",
         "/etc/needrestart/conf.d/fenton.conf", "/etc/systemd/journald.conf.d/fenton.conf", "/etc/fenton/firewall.nft",
-        "/etc/systemd/system/fenton-firewall.service",
+        "/etc/systemd/system/fenton-firewall.service", "/etc/default/earlyoom",
     ],
     "ssh": ["/etc/ssh/sshd_config.d/00-fenton.conf", "/etc/fenton/firewall.d/ssh.nft"],
     "session": [
@@ -145,13 +145,15 @@ FILES = {
         "/etc/fenton/tls/jupyter/privkey.pem",
     ],
 }  # fmt: skip
-# What the roles that watch install, beside what base does.
+# What the roles that watch install, beside what base does; and what base does unless it is told not to.
 WATCHING = [
+    "earlyoom",
     "prometheus-node-exporter", "prometheus-node-exporter-collectors", "prometheus-blackbox-exporter", "prometheus",
     "prometheus-alertmanager", "nginx", "libjs-chart.js",
 ]  # fmt: skip
 # Whether they run; a container has its host's clock, and the service for it does not start there.
 SERVICES = {
+    "earlyoom.service": True,
     "fenton-firewall.service": True, "ssh.service": True, "systemd-timesyncd.service": None, "jupyter@tom.service": True,
     "prometheus-node-exporter.service": True, "prometheus-blackbox-exporter.service": True, "fenton-metrics.timer": True,
     "prometheus.service": True, "prometheus-alertmanager.service": True, "fenton-dashboard.service": True, "fenton-live.socket": True,
