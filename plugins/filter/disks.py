@@ -111,19 +111,19 @@ def disks_due(disks, found):
 
     :arg disks: the variable ``base_disks``.
     :arg found: as for ``disks_refused``.
-    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``mount`` it (now, or its line in fstab), ``own`` its
+    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``attach`` it (now, or its line in fstab), ``own`` its
         topmost directory, ``remove`` its line.
     """
     due = []
     for disk, known in zip(disks, found, strict=True):
         gone = disk.get("state") == "absent"
         line = line_of(disk, {"uuid": "", "type": "", **known})
-        mount = not gone and known["there"] and (known["fstab"] != line or disk["mount"] not in known["mounted"])
+        attach = not gone and known["there"] and (known["fstab"] != line or disk["mount"] not in known["mounted"])
         named = {key: disk[key] for key in ("owner", "group", "mode") if disk.get(key)}
         steps = {
             "make": not gone and known["there"] and not known["type"],
-            "mount": mount,
-            "own": bool(named) and not gone and (mount or any(known[key] != value for key, value in named.items())),
+            "attach": attach,
+            "own": bool(named) and not gone and (attach or any(known[key] != value for key, value in named.items())),
             "remove": gone and bool(known["fstab"]),
         }
         if any(steps.values()):

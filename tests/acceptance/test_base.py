@@ -322,7 +322,7 @@ def test_an_empty_disk_is_made_once_and_its_data_stay(server, disk):
 
 @pytest.mark.once
 @pytest.mark.attempt(
-    "Storage", "base_disks names a disk with partitions, or with files in the way", "refused with what was found, before the first change"
+    "Storage", "base_disks names a disk that holds something, or a place with files in it", "refused with what was found, before the first change"
 )
 def test_a_disk_with_something_on_it_is_refused(server, disk):
     def said(**more):
@@ -336,5 +336,5 @@ def test_a_disk_with_something_on_it_is_refused(server, disk):
     server.docker("sh", "-c", "mkdir -p /srv/data && touch /srv/data/here")
     assert "/srv/data of fenton has files, which the disk would hide" in said()
     server.docker("rm", "/srv/data/here")
-    server.docker("sh", "-c", f"echo 'label: gpt' | sfdisk -q {disk}")
-    assert "holds gpt, and nothing that holds something is formatted" in re.sub(r" \(UUID [^)]*\)", "", said())
+    server.docker("mkswap", "-L", "spare", disk)
+    assert "holds swap labelled 'spare', and nothing that holds something is formatted" in re.sub(r" \(UUID [^)]*\)", "", said())

@@ -18,19 +18,19 @@ OURS = {**EMPTY, **EXT4, "label": "fenton-data"}
 
 def steps(disk, found):
     """Return the names of the steps that are due for one disk."""
-    return [name for due in disks.disks_due([disk], [found]) for name in ("make", "mount", "own", "remove") if due[name]]
+    return [name for due in disks.disks_due([disk], [found]) for name in ("make", "attach", "own", "remove") if due[name]]
 
 
 @pytest.mark.parametrize(
     ("disk", "found", "due"),
     [
-        (DATA, EMPTY, ["make", "mount"]),
-        ({**DATA, "owner": "ada"}, EMPTY, ["make", "mount", "own"]),
-        (DATA, OURS, ["mount"]),
-        (DATA, {**OURS, "fstab": LINE}, ["mount"]),
+        (DATA, EMPTY, ["make", "attach"]),
+        ({**DATA, "owner": "ada"}, EMPTY, ["make", "attach", "own"]),
+        (DATA, OURS, ["attach"]),
+        (DATA, {**OURS, "fstab": LINE}, ["attach"]),
         (DATA, {**OURS, "fstab": LINE, "mounted": ["/srv/data"], "busy": True, "files": 3}, []),
         ({**DATA, "mode": "2775"}, {**OURS, "fstab": LINE, "mounted": ["/srv/data"]}, ["own"]),
-        ({"uuid": "1-2", "mount": "/srv/data"}, {**EMPTY, **EXT4}, ["mount"]),
+        ({"uuid": "1-2", "mount": "/srv/data"}, {**EMPTY, **EXT4}, ["attach"]),
         ({**DATA, "state": "absent"}, {**OURS, "fstab": LINE, "mounted": ["/srv/data"]}, ["remove"]),
         ({**DATA, "state": "absent"}, EMPTY, []),
         ({**DATA, "state": "absent"}, {"there": False, "path": "", "fstab": LINE}, ["remove"]),
@@ -39,6 +39,7 @@ def steps(disk, found):
 def test_nothing_is_done_twice_and_nothing_is_left_out(disk, found, due):
     assert disks.disks_refused([disk], [found], "fenton") == []
     assert steps(disk, found) == due
+    assert all(entry["mount"] == "/srv/data" for entry in disks.disks_due([disk], [found]))
 
 
 @pytest.mark.parametrize(
