@@ -1,10 +1,13 @@
 """The role ipyparallel: what is wrong with clusters, what their hosts are told, keys of old, and jobs of cluster_view."""
 
+import getpass
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "roles/ipyparallel/files/python"))
@@ -237,3 +240,18 @@ def test_a_profile_starts_engines_as_jobs_of_what_the_site_has(monkeypatch, tmp_
 def helper_kind(scheduler, program, ask=helper.batch_system):
     """Return what *ask* says where *program* is all that there is."""
     return ask(scheduler, which=lambda name: name if name == program else None)
+
+
+def test_a_start_cancels_what_an_earlier_one_left_in_the_queue_and_nothing_else(tmp_path, monkeypatch, capsys):
+    engines = load(ROOT / "roles/ipyparallel/files/fenton-engines")
+    (tmp_path / "scancel").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    (tmp_path / "scancel").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    engines.forget("night", "2")
+    name = f"--name={engines.job_name('night', '2')}"
+    assert (tmp_path / "asked").read_text().split() == ["--quiet", f"--user={getpass.getuser()}", name]
+    assert name.removeprefix("--name=") in " ".join(engines.way({**OVER_SLURM, "name": "night", "srun": [], "python": "python"}, "2"))
+    (tmp_path / "scancel").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    engines.forget("night", "2")
+    assert "could not be cancelled" in "".join(capsys.readouterr())
