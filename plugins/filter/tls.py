@@ -116,9 +116,25 @@ def tls_problems(certificate, key, names, now=None):
     return problems
 
 
+def tls_ending(services, few):
+    """Return sentences about certificates that end soon.
+
+    :arg services: what ``fenton-certificate`` says: by service ``days`` (left), ``life`` (days in all) and ``wanted``.
+    :arg few: days that are too few. Of a certificate that the host renews itself, a quarter of its life is enough.
+    """
+    sentences = []
+    for name, about in services.items():
+        given = about["wanted"].get("given")
+        if about["days"] < (few if given else min(few, about["life"] / 4)):
+            end = f"ends in {about['days']} days" if about["days"] >= 0 else "has ended"
+            cure = "put a newer one into tls_certificate and tls_key" if given else "it was not renewed"
+            sentences.append(f"the certificate of {name} {end}: {cure}")
+    return sentences
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Return the filters by name."""
-        return {"pem": pem, "tls_name_problems": tls_name_problems, "tls_problems": tls_problems}
+        return {"pem": pem, "tls_ending": tls_ending, "tls_name_problems": tls_name_problems, "tls_problems": tls_problems}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import re
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from tls import is_name, pem, tls_name_problems, tls_problems
+from tls import is_name, pem, tls_ending, tls_name_problems, tls_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "roles/tls/files/fenton-certificate"
@@ -99,9 +101,9 @@ GROUP = subprocess.run(["id", "-gn"], capture_output=True, text=True, check=True
 WANTED = {"names": ["fenton", "fenton.example.org", "192.0.2.1", "::1"], "group": GROUP, "days": 90}
 
 
-def look_after(root, wanted=None, days=0, check=False, service="demo"):
+def look_after(root, wanted=None, days=0, check=False, service="demo", ahead=0):
     """Run the program's work as if *days* had passed; return what it did."""
-    host = program.Host(root, check, datetime.now(UTC) + timedelta(days=days))
+    host = program.Host(root, check, datetime.now(UTC) + timedelta(days=days), ahead)
     host.look_after(service if wanted else "", wanted)
     return host.did
 
@@ -267,3 +269,127 @@ def test_the_key_of_an_account_without_root_is_its_own_alone(tmp_path):
     look_after(tmp_path, {**WANTED, "group": ""})
     assert (tmp_path / "demo/privkey.pem").stat().st_mode & 0o777 == 0o600
     assert look_after(tmp_path, {**WANTED, "group": ""}) == []
+
+
+# Over the years. The timer starts the program twice a day, an hour later at times, with what its unit says.
+SERVICE = (ROOT / "roles/tls/templates/fenton-certificate.service.j2").read_text()
+AHEAD = int(re.search(r"--ahead (\d+)", SERVICE)[1])
+
+
+def left(root, now):
+    """Return the days left, at *now*, of what the service shows."""
+    served = x509.load_pem_x509_certificates((root / "demo/fullchain.pem").read_bytes())[0]
+    return (served.not_valid_after_utc - now) / timedelta(days=1)
+
+
+@pytest.mark.attempt(
+    "Certificates", "400 days pass; certificates live 90, and nobody does anything", "each day 30 days and more are left, and seven are issued"
+)
+def test_no_certificate_comes_near_its_end_in_400_days(tmp_path):
+    look_after(tmp_path, WANTED)
+    start, hours, shown, fewest = datetime.now(UTC), random.Random(90), set(), 90.0
+    for day in range(400):
+        now = start + timedelta(days=day, hours=hours.random())
+        # What is shown until the program comes by: it is looked at before, when it is oldest.
+        fewest = min(fewest, left(tmp_path, now))
+        program.Host(tmp_path, now=now, ahead=AHEAD).look_after()
+        shown.add((tmp_path / "demo/fullchain.pem").read_text())
+    assert fewest >= 30
+    assert len(shown) == 7
+
+
+@pytest.mark.parametrize(("life", "least"), [(1, 0.4), (7, 2), (397, 132)])
+def test_any_life_is_renewed_before_a_third_is_left(tmp_path, life, least):
+    look_after(tmp_path, {**WANTED, "days": life})
+    start, fewest = datetime.now(UTC), float(life)
+    for half in range(1, 2 * min(3 * life, 410), max(1, life // 10)):
+        # From one run to the next: half a day, and an hour if the first came early and the next comes late.
+        program.Host(tmp_path, now=start + timedelta(hours=12 * half), ahead=AHEAD).look_after()
+        fewest = min(fewest, left(tmp_path, start + timedelta(hours=12 * half + 13)))
+    assert fewest >= least
+
+
+def good(place, authority, leaf, when):
+    """Ask openssl whether a client that has *authority* alone takes *leaf* at *when*; both are PEM."""
+    (place / "ca").write_text(authority)
+    (place / "leaf").write_text(leaf)
+    words = ["-x509_strict", "-purpose", "sslserver", "-verify_hostname", "fenton.example.org", "-attime", str(int(when.timestamp()))]
+    nothing_else = ["-no-CApath", "-no-CAstore", "-CAfile", place / "ca"]
+    return subprocess.run(["openssl", "verify", *words, *nothing_else, place / "leaf"], capture_output=True).returncode == 0
+
+
+@pytest.mark.attempt(
+    "Certificates",
+    "the authority itself nears its end, ten years on, and the host has another name by then",
+    "it is renewed with years to spare; who has only the old ca.pem, or only the new one, trusts old and new certificates",
+)
+def test_the_authority_rolls_over_and_nobody_sees_a_warning(root, tmp_path, monkeypatch):
+    def authority():
+        return (root / "authority/ca.pem").read_text()
+
+    def leaf():
+        return (root / "demo/fullchain.pem").read_text()
+
+    look_after(root, {**WANTED, "days": 397})
+    (root / "demo/fullchain.pem").unlink()
+    look_after(root)
+    start, first, did = datetime.now(UTC), authority(), []
+    day, renewed = 0, 0
+    monkeypatch.setattr(program.socket, "gethostname", lambda: "renamed")
+    while day < 3660:
+        now, before = start + timedelta(days=day), (authority(), leaf())
+        host = program.Host(root, now=now, ahead=AHEAD)
+        host.look_after()
+        did += [sentence for sentence in host.did if "authority" in sentence]
+        # Until the old one ends, all four pairs are good at any time.
+        clients = {first, authority()} if day < 3650 else {authority()}
+        for client in clients | {before[0]}:
+            for shown in {before[1], leaf()}:
+                assert good(tmp_path, client, shown, now), (day, did)
+        renewed = renewed or (day if authority() != first else 0)
+        # Nothing happens but near a third of a life; those days are walked through.
+        day += 1 if 2400 <= day < 2440 else 120
+    assert 2420 < renewed < 2440
+    end = (start + timedelta(days=3650)).date()
+    assert did == [f"Issued the authority's certificate anew in good time; import the new ca.pem until {end}, when the old one ends"]
+    assert not good(tmp_path, first, leaf(), start + timedelta(days=3651))
+
+
+def test_an_authority_whose_key_is_lost_is_another_one(root, tmp_path):
+    old = (root / "authority/ca.pem").read_text()
+    (root / "authority/ca.key").unlink()
+    look_after(root)
+    assert not good(tmp_path, old, (root / "demo/fullchain.pem").read_text(), datetime.now(UTC))
+
+
+@pytest.mark.parametrize(("since", "restarted"), [(-60, True), (60, False), (None, False)])
+def test_what_runs_since_before_its_certificate_starts_again_and_only_when_nobody_else_does_it(root, monkeypatch, since, restarted):
+    asked = []
+
+    def systemctl(*words):
+        asked.append(words)
+        when = datetime.fromtimestamp((root / "demo/fullchain.pem").stat().st_mtime + (since or 0), UTC)
+        return f"{when:%a %Y-%m-%d %H:%M:%S.%f} UTC" if words[0] == "show" and since else ""
+
+    monkeypatch.setattr(program, "systemctl", systemctl)
+    look_after(root, {**WANTED, "units": ["door.service"]})
+    assert asked == []
+    did = look_after(root)
+    assert (("try-reload-or-restart", "door.service") in asked) == restarted
+    assert did == (["Restarted door.service, which had the old certificate"] if restarted else [])
+
+
+def test_what_is_left_is_told_and_what_is_little_is_a_sentence(root):
+    host = program.Host(root, True, datetime.now(UTC) + timedelta(days=9, minutes=1))
+    said = host.look_after()
+    assert (said["demo"]["days"], said["demo"]["life"]) == (80, 90)
+
+    def ends(days, life, **wanted):
+        return tls_ending({"demo": {"days": days, "life": life, "wanted": wanted}}, 21)
+
+    assert ends(22, 90) == ends(22, 90, given=True) == ends(8, 30) == []
+    assert ends(20, 90)[0].startswith("the certificate of demo ends in 20 days: it was not renewed")
+    # What lives shortly is renewed late.
+    assert ends(7, 30)
+    assert ends(20, 30, given=True)[0].startswith("the certificate of demo ends in 20 days: put a newer one into tls_certificate")
+    assert ends(-1, 397)[0].startswith("the certificate of demo has ended: ")
