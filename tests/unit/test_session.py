@@ -63,10 +63,10 @@ def test_links_are_shown_as_they_are_written(files):
     ("wanted", "life", "said"),
     [
         ("{}", 90, ""),
-        ("{}", 9, "  tls      the certificate of demo ends in 8 days: it was not renewed, see systemctl status fenton-certificate"),
+        ("{}", 9, "ends in 8 days: it was not renewed, see systemctl status fenton-certificate"),
         ('{"given": true}', 90, ""),
-        ('{"given": true}', 9, "  tls      the certificate of demo ends in 8 days: put a newer one into tls_certificate and run the playbook"),
-        ("{}", -1, "  tls      the certificate of demo has ended: it was not renewed, see systemctl status fenton-certificate"),
+        ('{"given": true}', 9, "ends in 8 days: put a newer one into tls_certificate and run the playbook"),
+        ("{}", -1, "has ended: it was not renewed, see systemctl status fenton-certificate"),
     ],
 )
 def test_a_certificate_that_ends_soon_is_said_with_what_to_do(files, wanted, life, said):
@@ -80,7 +80,9 @@ def test_a_certificate_that_ends_soon_is_said_with_what_to_do(files, wanted, lif
     builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=60), now + timedelta(days=life, hours=-1))
     (place / "demo/fullchain.pem").write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
     shown, _ = banner(files)
-    assert [line for line in shown.splitlines() if "certificate" in line] == ([said] if said else [])
+    assert [line for line in shown.splitlines() if "certificate" in line] == (
+        [f"  tls      the certificate of demo {said}"] if said else []
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from tls import is_name, pem, tls_ending, tls_name_problems, tls_problems
+from tls import is_name, pem, tls_acme_problems, tls_ending, tls_name_problems, tls_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "roles/tls/files/fenton-certificate"
@@ -283,7 +283,9 @@ def left(root, now):
 
 
 @pytest.mark.attempt(
-    "Certificates", "400 days pass; certificates live 90, and nobody does anything", "each day 30 days and more are left, and seven are issued"
+    "Certificates",
+    "400 days pass; certificates live 90, and nobody does anything",
+    "each day 30 days and more are left, and seven are issued",
 )
 def test_no_certificate_comes_near_its_end_in_400_days(tmp_path):
     look_after(tmp_path, WANTED)
@@ -393,3 +395,128 @@ def test_what_is_left_is_told_and_what_is_little_is_a_sentence(root):
     assert ends(7, 30)
     assert ends(20, 30, given=True)[0].startswith("the certificate of demo ends in 20 days: put a newer one into tls_certificate")
     assert ends(-1, 397)[0].startswith("the certificate of demo has ended: ")
+
+
+# From an ACME server, by lego
+PUBLIC = {"names": ["fenton", "192.0.2.1"], "group": GROUP, "days": 90, "acme": True}
+SETTINGS = {
+    "server": "https://acme.example.org/dir", "email": "a@example.org", "names": ["fenton.example.org"], "dns": "rfc2136",
+    "environment": {"RFC2136_TSIG_SECRET": "quite secret"}, "resolvers": [], "ca": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def lego(tmp_path, monkeypatch):
+    """Return what lego was asked for; it issues unless ``lego.broken`` is set."""
+    asked = []
+
+    def issued(folder, settings):
+        asked.append(settings)
+        if broken:
+            raise program.Trouble(f"{settings['server']} issued no certificate: no route to host")
+        (folder / "certificates").mkdir(exist_ok=True)
+        key = ec.generate_private_key(ec.SECP256R1())
+        stem = settings["names"][0].replace("*", "_")
+        (folder / f"certificates/{stem}.crt").write_text(issue(key, settings["names"], datetime.now(UTC)))
+        (folder / f"certificates/{stem}.key").write_text(private(key))
+
+    broken = []
+    monkeypatch.setattr(program, "lego", issued)
+    settle(tmp_path, SETTINGS)
+    yield asked, broken
+
+
+def settle(root, settings):
+    (root / "acme").mkdir(exist_ok=True)
+    (root / "acme/settings.json").write_text(json.dumps(settings))
+
+
+def test_all_services_have_the_certificate_of_the_acme_server_and_it_is_got_once(tmp_path, lego):
+    look_after(tmp_path, PUBLIC)
+    look_after(tmp_path, PUBLIC, service="dashboard")
+    assert len(lego[0]) == 1
+    assert (tmp_path / "demo/fullchain.pem").read_text() == (tmp_path / "dashboard/fullchain.pem").read_text()
+    assert (tmp_path / "demo/privkey.pem").stat().st_mode & 0o777 == 0o640
+    assert not (tmp_path / "authority").exists()
+    assert look_after(tmp_path, PUBLIC) == look_after(tmp_path) == look_after(tmp_path, check=True) == []
+
+
+def test_a_service_that_machines_use_keeps_the_hosts_own_authority(tmp_path, lego):
+    look_after(tmp_path, PUBLIC)
+    look_after(tmp_path, WANTED, service="exporters")
+    assert (tmp_path / "authority/ca.pem").exists()
+    assert (tmp_path / "demo/fullchain.pem").read_text() != (tmp_path / "exporters/fullchain.pem").read_text()
+    assert look_after(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "settings", [{**SETTINGS, "server": "https://other.example.org/dir"}, {**SETTINGS, "names": ["*.example.org"]}], ids=["server", "names"]
+)
+def test_another_server_and_other_names_are_another_certificate(tmp_path, lego, settings):
+    look_after(tmp_path, PUBLIC)
+    before = (tmp_path / "demo/fullchain.pem").read_text()
+    settle(tmp_path, settings)
+    assert len(look_after(tmp_path, PUBLIC)) == 2
+    assert (tmp_path / "demo/fullchain.pem").read_text() != before
+    assert look_after(tmp_path, PUBLIC) == []
+
+
+def test_a_server_that_does_not_answer_stops_the_timers_run_and_a_playbook_only_when_there_is_no_time(tmp_path, lego):
+    lego[1].append(True)
+    with pytest.raises(program.Trouble, match="no route to host"):
+        look_after(tmp_path, PUBLIC)
+    lego[1].clear()
+    look_after(tmp_path, PUBLIC)
+    before = (tmp_path / "demo/fullchain.pem").read_text()
+    lego[1].append(True)
+    with pytest.raises(program.Trouble, match="no route to host"):
+        look_after(tmp_path, days=61)
+    did = look_after(tmp_path, PUBLIC, days=61)
+    assert len(did) == 1
+    assert "The old certificate stays until" in did[0]
+    assert (tmp_path / "demo/fullchain.pem").read_text() == before
+    with pytest.raises(program.Trouble, match="no route to host"):
+        look_after(tmp_path, PUBLIC, days=91)
+    lego[1].clear()
+    assert "third" in look_after(tmp_path, days=61)[0]
+
+
+def test_what_was_for_the_acme_server_goes_when_nobody_needs_it(tmp_path, lego):
+    look_after(tmp_path, PUBLIC)
+    assert any("Forgot" in sentence for sentence in look_after(tmp_path, WANTED))
+    assert not (tmp_path / "acme").exists()
+    assert look_after(tmp_path, WANTED) == []
+
+
+def test_secrets_are_no_words_of_the_command(tmp_path, monkeypatch):
+    said = '#!/bin/sh\ncd "${0%/*}"; echo "$*" >words; echo "$RFC2136_TSIG_SECRET" >secret; echo "no such zone" >&2; exit 1\n'
+    (tmp_path / "lego").write_text(said)
+    (tmp_path / "lego").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(program.Trouble, match="^https://acme.example.org/dir issued no certificate: no such zone$"):
+        program.lego(tmp_path, SETTINGS)
+    assert (tmp_path / "secret").read_text() == "quite secret\n"
+    assert "quite secret" not in (tmp_path / "words").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"names": ["192.0.2.1"]}, "tls_acme_names: '192.0.2.1' is no name"),
+        ({"names": ["fenton"]}, "tls_acme_names: 'fenton' is no name"),
+        ({"email": ""}, "tls_acme_email: is empty"),
+        ({"dns": ""}, "tls_acme_dns: is empty"),
+        ({"server": "http://acme"}, "tls_acme_server: 'http://acme' does not begin with https://"),
+    ],
+)
+def test_what_no_acme_server_can_issue_is_a_sentence(change, sentence):
+    problems = tls_acme_problems({**SETTINGS, **change}, [])
+    assert len(problems) == 1
+    assert problems[0].startswith(sentence)
+    assert "group_vars/all/tls.yml" in problems[0]
+
+
+def test_a_service_under_a_name_that_is_not_asked_for_is_a_sentence():
+    assert tls_acme_problems(SETTINGS, ["Fenton.example.org"]) == []
+    assert tls_acme_problems({**SETTINGS, "names": ["*.example.org"]}, ["fenton.example.org"]) == []
+    assert tls_acme_problems(SETTINGS, ["10.0.0.2"])[0].startswith("tls_acme_names: 10.0.0.2, by which people open a service, is not among")
