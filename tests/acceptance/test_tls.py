@@ -146,11 +146,8 @@ def test_a_given_certificate_that_ends_soon_breaks_a_promise(server):
 @pytest.mark.once
 @only_here
 def test_a_host_that_does_not_renew_breaks_a_promise(server):
-    server.docker(
-        "sh",
-        "-c",
-        "systemctl stop fenton-certificate.timer; mv /etc/fenton/tls/wanted/demo.json /root; echo x >/etc/fenton/tls/wanted/demo.json",
-    )
+    wish = "/etc/fenton/tls/wanted/demo.json"
+    server.docker("sh", "-c", f"systemctl stop fenton-certificate.timer; mv {wish} /root; echo x >{wish}")
     assert server.docker("systemctl", "start", "fenton-certificate.service").returncode != 0
     server.docker("mv", "/root/demo.json", wish)
     done = server.playbook("--tags", "verify")
