@@ -178,7 +178,8 @@ options {
 controls { };
 zone "example.org" { type primary; file "zone"; update-policy { grant fenton subdomain example.org TXT; }; };
 END
-printf '$TTL 1\n@ SOA localhost. root 1 60 60 3600 1\n@ NS localhost.\n' >zones/zone
+printf '$TTL 1\n@ SOA ns root 1 60 60 3600 1\n@ NS ns\nns A 127.0.0.1\n' >zones/zone
+grep -q ns.example.org /etc/hosts || echo 127.0.0.1 ns.example.org >>/etc/hosts
 chown -R bind zones && chgrp bind tsig && chmod 640 tsig
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key -out ca.pem -subj /CN=acme \
   -addext subjectAltName=DNS:localhost 2>/dev/null
@@ -213,7 +214,7 @@ def test_an_acme_server_issues_and_the_host_renews(server):
     secret = re.search('secret "(.*)"', server.docker("cat", "/var/lib/acme/tsig").stdout)[1]
     environment = {
         "RFC2136_NAMESERVER": "127.0.0.1:53", "RFC2136_TSIG_KEY": "fenton", "RFC2136_TSIG_ALGORITHM": "hmac-sha256.",
-        "RFC2136_TSIG_SECRET": secret, "RFC2136_POLLING_INTERVAL": "1", "RFC2136_PROPAGATION_TIMEOUT": "20",
+        "RFC2136_TSIG_SECRET": secret, "RFC2136_POLLING_INTERVAL": "1", "RFC2136_SEQUENCE_INTERVAL": "1", "RFC2136_PROPAGATION_TIMEOUT": "20",
     }  # fmt: skip
     settings = {
         "tls_acme_names": ["demo.example.org", "*.demo.example.org"], "tls_acme_email": "ada@example.org", "tls_acme_dns": "rfc2136",
