@@ -481,6 +481,19 @@ def test_a_server_that_does_not_answer_stops_the_timers_run_and_a_playbook_only_
     assert "third" in look_after(tmp_path, days=61)[0]
 
 
+def test_a_server_that_does_not_answer_is_asked_once_and_keeps_no_other_certificate_old(tmp_path, lego):
+    for service in ("a", "c"):
+        look_after(tmp_path, PUBLIC, service=service)
+    look_after(tmp_path, WANTED, service="b")
+    before = (tmp_path / "b/fullchain.pem").read_text()
+    lego[0].clear()
+    lego[1].append(True)
+    with pytest.raises(program.Trouble, match="^https://acme.example.org/dir issued no certificate: no route to host$"):
+        look_after(tmp_path, days=61)
+    assert len(lego[0]) == 1
+    assert (tmp_path / "b/fullchain.pem").read_text() != before
+
+
 def test_what_was_for_the_acme_server_goes_when_nobody_needs_it(tmp_path, lego):
     look_after(tmp_path, PUBLIC)
     assert any("Forgot" in sentence for sentence in look_after(tmp_path, WANTED))
