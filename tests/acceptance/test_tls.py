@@ -214,7 +214,8 @@ def test_an_acme_server_issues_and_the_host_renews(server):
     secret = re.search('secret "(.*)"', server.docker("cat", "/var/lib/acme/tsig").stdout)[1]
     environment = {
         "RFC2136_NAMESERVER": "127.0.0.1:53", "RFC2136_TSIG_KEY": "fenton", "RFC2136_TSIG_ALGORITHM": "hmac-sha256.",
-        "RFC2136_TSIG_SECRET": secret, "RFC2136_POLLING_INTERVAL": "1", "RFC2136_SEQUENCE_INTERVAL": "1", "RFC2136_PROPAGATION_TIMEOUT": "20",
+        "RFC2136_TSIG_SECRET": secret, "RFC2136_POLLING_INTERVAL": "1", "RFC2136_SEQUENCE_INTERVAL": "1",
+        "RFC2136_PROPAGATION_TIMEOUT": "20",
     }  # fmt: skip
     settings = {
         "tls_acme_names": ["demo.example.org", "*.demo.example.org"], "tls_acme_email": "ada@example.org", "tls_acme_dns": "rfc2136",
