@@ -160,6 +160,11 @@ def test_check_only_says(tmp_path):
     assert texts(tmp_path) == {}
 
 
+@pytest.mark.attempt(
+    "Certificates",
+    "who has taken the authority's key signs for another site",
+    "no client accepts it: the authority names what it stands for",
+)
 def test_the_authority_may_sign_for_nothing_else(root):
     authority = x509.load_pem_x509_certificate((root / "authority/ca.pem").read_bytes())
     limits = authority.extensions.get_extension_for_class(x509.NameConstraints)
@@ -227,6 +232,7 @@ def test_a_second_service_leaves_the_first_alone(root):
     assert look_after(root) == []
 
 
+@pytest.mark.attempt("Certificates", "{name} is damaged: {damage}", "it is issued again, and nothing is left to do")
 @pytest.mark.parametrize("name", ["demo/privkey.pem", "demo/fullchain.pem", "authority/ca.pem", "authority/ca.key"])
 @pytest.mark.parametrize("damage", ["gone", "empty", "other"])
 def test_what_a_killed_run_or_a_hand_left_is_healed(root, name, damage):
@@ -461,6 +467,11 @@ def test_another_server_and_other_names_are_another_certificate(tmp_path, lego, 
     assert look_after(tmp_path, PUBLIC) == []
 
 
+@pytest.mark.attempt(
+    "Certificates",
+    "the ACME server does not answer when a certificate is due",
+    "the old one stays, a playbook says so and goes on, the host's unit fails and tries again; past its end the playbook stops",
+)
 def test_a_server_that_does_not_answer_stops_the_timers_run_and_a_playbook_only_when_there_is_no_time(tmp_path, lego):
     lego[1].append(True)
     with pytest.raises(program.Trouble, match="no route to host"):
@@ -492,6 +503,21 @@ def test_a_server_that_does_not_answer_is_asked_once_and_keeps_no_other_certific
         look_after(tmp_path, days=61)
     assert len(lego[0]) == 1
     assert (tmp_path / "b/fullchain.pem").read_text() != before
+
+
+@pytest.mark.attempt(
+    "Certificates",
+    "an ACME server never answered, and its settings are taken out again",
+    "the next run gives out the host's own certificates",
+)
+def test_who_gives_up_on_an_acme_server_that_never_answered_gets_the_hosts_own_authority(tmp_path, lego):
+    lego[1].append(True)
+    with pytest.raises(program.Trouble):
+        look_after(tmp_path, PUBLIC)
+    assert any("no route to host" in sentence for sentence in look_after(tmp_path, {"names": ["fenton"]}, service="authority"))
+    look_after(tmp_path, WANTED)
+    assert not (tmp_path / "acme").exists()
+    assert look_after(tmp_path, WANTED) == look_after(tmp_path) == []
 
 
 def test_what_was_for_the_acme_server_goes_when_nobody_needs_it(tmp_path, lego):
