@@ -118,7 +118,10 @@ FILES = {
         "/etc/tmux.conf", "/usr/local/lib/fenton/main-session", "/etc/systemd/user/main-session.service", "/usr/local/lib/fenton/banner",
         "/etc/profile.d/fenton-banner.sh",
     ],
-    "tls": ["/usr/local/sbin/fenton-certificate", "/etc/fenton/tls/authority/ca.pem", "/etc/fenton/tls/authority/ca.key"],
+    "tls": [
+        "/usr/local/sbin/fenton-certificate", "/etc/systemd/system/fenton-certificate.service",
+        "/etc/systemd/system/fenton-certificate.timer", "/etc/fenton/tls/authority/ca.pem", "/etc/fenton/tls/authority/ca.key",
+    ],
     "anaconda": [
         "/opt/conda/.condarc", "/opt/conda/conda-meta/frozen", "/etc/profile.d/conda.sh",
         "/usr/local/share/jupyter/kernels/science/kernel.json",

@@ -116,9 +116,53 @@ def tls_problems(certificate, key, names, now=None):
     return problems
 
 
+def tls_acme_problems(settings, names):
+    """Return sentences about what an ACME server could not issue.
+
+    :arg settings: ``server``, ``email``, ``names``, ``dns`` and more, as the role writes them; one name at least.
+    :arg names: DNS names and addresses that the certificate must be for.
+    """
+    own, problems, here = [str(name).lower() for name in settings["names"]], [], "group_vars/all/tls.yml"
+    for name in own:
+        bare = name.removeprefix("*.")
+        if not is_name(bare) or "." not in bare or re.fullmatch("[0-9.]+", bare):
+            problems.append(f"tls_acme_names: {name!r} is no name that an ACME server issues a certificate for; correct it in {here}")
+    for variable, example in (("email", "ada@example.org"), ("dns", "cloudflare; `lego dnshelp` lists them")):
+        if not settings[variable]:
+            problems.append(f"tls_acme_{variable}: is empty, and tls_acme_names needs it; set it in {here}, such as {example}")
+    if not settings["server"].startswith("https://"):
+        problems.append(f"tls_acme_server: {settings['server']!r} does not begin with https://; correct it in {here}")
+    missing = [name for name in names if not {name.lower(), "*." + name.lower().partition(".")[2]} & set(own)]
+    if missing:
+        problems.append(
+            f"tls_acme_names: {', '.join(missing)}, by which people open a service, is not among them; add it in {here}, or set the "
+            f"service's name (jupyter_hostname, dashboard_hostname) to {own[0]}"
+        )
+    return problems
+
+
+def tls_ending(services, few):
+    """Return sentences about certificates that end soon.
+
+    :arg services: what ``fenton-certificate`` says: by service ``days`` (left), ``life`` (days in all) and ``wanted``.
+    :arg few: days that are too few. Of a certificate that the host renews itself, a quarter of its life is enough.
+    """
+    sentences = []
+    for name, about in services.items():
+        given = about["wanted"].get("given")
+        if about["days"] < (few if given else min(few, about["life"] / 4)):
+            end = f"ends in {about['days']} days" if about["days"] >= 0 else "has ended"
+            cure = "put a newer one into tls_certificate and tls_key" if given else "it was not renewed"
+            sentences.append(f"the certificate of {name} {end}: {cure}")
+    return sentences
+
+
 class FilterModule:
     """What Ansible asks for."""
 
     def filters(self):
         """Return the filters by name."""
-        return {"pem": pem, "tls_name_problems": tls_name_problems, "tls_problems": tls_problems}
+        return {
+            "pem": pem, "tls_acme_problems": tls_acme_problems, "tls_ending": tls_ending, "tls_name_problems": tls_name_problems,
+            "tls_problems": tls_problems,
+        }  # fmt: skip

@@ -70,6 +70,13 @@ OTHERS = [
         "dpkg --remove prometheus-node-exporter-collectors",
         "systemctl is-enabled prometheus-node-exporter-apt.timer",
     ),
+    (
+        "tls",
+        "a timer that does not start at boot",
+        "systemctl disable fenton-certificate.timer",
+        "systemctl is-enabled fenton-certificate.timer",
+    ),
+    ("tls", "a timer that was stopped", "systemctl stop fenton-certificate.timer", "systemctl is-active fenton-certificate.timer"),
     ("jupyter", "a server that does not start at boot", "systemctl disable jupyter@tom", "systemctl is-enabled jupyter@tom"),
 ]
 

@@ -299,6 +299,28 @@ def test_not_even_while_it_is_installed_does_anything_listen_on_all_addresses(fo
     assert forge.playbook("--tags", "verify").returncode == 0
 
 
+@pytest.mark.attempt(
+    "Certificates",
+    "the host renews the certificate of a program that reads it only when it starts",
+    "that program is started again by the renewal and shows the new one; nothing else is",
+)
+@pytest.mark.once
+def test_the_door_shows_a_certificate_that_the_host_has_renewed(forge, watcher):
+    def serial():
+        return sh(forge, "openssl s_client -connect 127.0.0.1:9999 </dev/null 2>/dev/null | openssl x509 -noout -serial")
+
+    others = "systemctl show -P MainPID prometheus-node-exporter prometheus-blackbox-exporter"
+    before, pids = serial(), sh(forge, others)
+    sh(forge, "rm /etc/fenton/tls/exporters/fullchain.pem; systemctl start fenton-certificate.service")
+    assert eventually(lambda: watcher.ask("?module=node")[0] == 200)
+    assert serial() != before
+    assert sh(forge, others) == pids
+    # Not again and again.
+    pid = sh(forge, "systemctl show -P MainPID prometheus-exporter-exporter")
+    sh(forge, "systemctl start fenton-certificate.service")
+    assert sh(forge, "systemctl show -P MainPID prometheus-exporter-exporter") == pid
+
+
 # What does not touch the same thing is spoiled together.
 NODE = "/etc/systemd/system/prometheus-node-exporter.service.d/fenton.conf"
 HALF = {

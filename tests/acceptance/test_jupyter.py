@@ -300,6 +300,38 @@ def test_a_notebook_that_takes_all_memory_ends_alone(server, lab):
         server.docker("sh", "-c", f"rm -r /run/systemd/system/earlyoom.service.d; {again}")
 
 
+@pytest.mark.attempt(
+    "Certificates",
+    "the host renews JupyterLab's certificate by itself while a kernel holds a variable",
+    "new connections see the new certificate; the kernel has its variable, the open connection goes on, no process is another one",
+)
+@pytest.mark.once
+@only_here
+def test_a_certificate_is_renewed_under_a_running_kernel(server, lab):
+    kernel, before = lab.kernel(), main_pid(server, lab.name)
+    lab.text(kernel, "import os; kept = 6 * 7")
+    process = lab.text(kernel, "print(os.getpid())")
+    # One whose life is nearly over takes its place; what the host knows of it is as before.
+    old = "w=/etc/fenton/tls/wanted/jupyter.json; cp $w /tmp/wanted && rm /etc/fenton/tls/jupyter/fullchain.pem && "
+    old += """sed -E 's/"days": [0-9]+/"days": 2/' $w | fenton-certificate jupyter && cp /tmp/wanted $w"""
+    assert server.docker("sh", "-ec", old).returncode == 0
+    shown = shake_hands(server, lab.port, server.name)[1]
+    with lab.socket(f"/api/kernels/{kernel}/channels") as link:
+        done = server.docker("systemctl", "start", "fenton-certificate.service")
+        assert done.returncode == 0, done.stderr
+        renewed = shake_hands(server, lab.port, server.name)[1]
+        assert renewed["serialNumber"] != shown["serialNumber"]
+        assert ssl.cert_time_to_seconds(renewed["notAfter"]) - time.time() > 390 * 86400
+        assert ssl.cert_time_to_seconds(shown["notAfter"]) - time.time() < 2 * 86400
+        link.ping()
+        assert link.connected
+    fresh = Lab(server, lab.name)
+    assert fresh.log_in().status_code == 302
+    for one in (lab, fresh):
+        assert one.text(kernel, "print(kept, os.getpid())") == f"42 {process}"
+    assert main_pid(server, lab.name) == before
+
+
 # What the server itself gets from a page: its status and its text. Python is there, curl may not be.
 FETCH = """
 import ssl, sys, urllib.error, urllib.request

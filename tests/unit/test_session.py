@@ -4,10 +4,15 @@ import os
 import shutil
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,6 +25,7 @@ def files(tmp_path_factory):
         "session_windows": [{"name": "log", "command": "journalctl -fu 'jupyter@{user}'; echo \"$HOME\""}],
         "session_links": ["https://fenton:8888/", 'it\'s "quoted" $HOME `date`'],
         "__session_lib": str(folder),
+        "__session_tls": str(folder / "tls"),
     }
     play = {
         "hosts": "localhost", "connection": "local", "gather_facts": False, "vars": variables,
@@ -50,6 +56,33 @@ def test_links_are_shown_as_they_are_written(files):
     shown, _ = banner(files)
     assert "https://fenton:8888/" in shown
     assert 'it\'s "quoted" $HOME `date`' in shown
+
+
+@pytest.mark.attempt("Certificates", "few days are left of a certificate", "the login banner says how many, and what to do")
+@pytest.mark.parametrize(
+    ("wanted", "life", "said"),
+    [
+        ("{}", 90, ""),
+        ("{}", 9, "ends in 8 days: it was not renewed, see systemctl status fenton-certificate"),
+        ('{"given": true}', 90, ""),
+        ('{"given": true}', 9, "ends in 8 days: put a newer one into tls_certificate and run the playbook"),
+        ("{}", -1, "has ended: it was not renewed, see systemctl status fenton-certificate"),
+    ],
+)
+def test_a_certificate_that_ends_soon_is_said_with_what_to_do(files, wanted, life, said):
+    place = files / "tls"
+    for folder in ("demo", "wanted", "authority"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    (place / "wanted/demo.json").write_text(wanted)
+    now = datetime.now(UTC)
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "demo")])
+    # Of 60 days at least, so that also the end of a long life is one.
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=60), now + timedelta(days=life, hours=-1))
+    (place / "demo/fullchain.pem").write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    shown, _ = banner(files)
+    assert [line for line in shown.splitlines() if "certificate" in line] == (
+        [f"  tls      the certificate of demo {said}"] if said else []
+    )
 
 
 @pytest.mark.parametrize(
