@@ -179,7 +179,7 @@ def test_failed_logins_do_not_shut_the_control_node_out(server):
 
 
 def test_no_way_back_is_left_armed(server):
-    assert server.docker("test", "-e", "/run/fenton-ssh").returncode == 1
+    assert server.docker("test", "-e", "/var/lib/fenton-ssh").returncode == 1
     assert "fenton-ssh-put-back" not in server.docker("systemctl", "list-timers", "--all").stdout
 
 
