@@ -25,6 +25,11 @@ printf 'ada ALL=(ALL) NOPASSWD: ALL\\neve ALL=(ALL) NOPASSWD: ALL\\n' >/etc/sudo
 echo '%s' | tee /home/ada/.ssh/authorized_keys >/home/tom/.ssh/authorized_keys
 echo '%s' >/home/eve/.ssh/authorized_keys
 chown ada: /home/ada/.ssh/authorized_keys; chown eve: /home/eve/.ssh/authorized_keys; chown tom: /home/tom/.ssh/authorized_keys
+# Many logins fail here on purpose; sshd must not take that for an attack before the role makes its exception.
+if sshd -T | grep -q ^persourcepenalties; then
+  echo 'PerSourcePenalties no' >/etc/ssh/sshd_config.d/90-test.conf
+  systemctl reload ssh
+fi
 """
 SAVED = "/var/lib/fenton-ssh"
 
