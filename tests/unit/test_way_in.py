@@ -66,11 +66,18 @@ def test_a_port_that_denied_everybody_ends_the_search():
     assert {attempt.port for attempt in tried} == {2222}
 
 
-@pytest.mark.parametrize("answer", [UNKNOWN, CHANGED, DROPPED])
+@pytest.mark.parametrize("answer", [UNKNOWN, CHANGED])
 def test_what_no_other_user_could_cure_ends_the_search(answer):
     server = Server({}, default=answer)
     assert way_in.search(server, ["ada", "root"], [2222, 22])[0] is None
     assert len(server.logins) == 1
+
+
+def test_another_program_on_the_new_port_does_not_hide_sshd_on_the_old_one():
+    server = Server({2222: DROPPED, ("ada", 22): WELCOME})
+    found, _ = way_in.search(server, ["ada", "root"], [2222, 22])
+    assert (found.user, found.port) == ("ada", 22)
+    assert server.logins == [("ada", 2222), ("ada", 22)]
 
 
 def test_the_user_named_by_a_cloud_image_is_tried_next():
@@ -108,7 +115,8 @@ def test_with_a_sudo_password_the_first_login_does():
             ["another host key than before", 'ssh-keygen -f "/home/ada/.ssh/known_hosts" -R "192.0.2.1"'],
         ),
         ({2222: DENIED}, ["lets nobody in as ada, root", "/keys/id", "ansible_user", "ansible_ssh_private_key_file"]),
-        ({2222: DROPPED}, ["hangs up before the login", "wait ten minutes"]),
+        ({2222: DROPPED, 22: REFUSED}, ["port 2222 hangs up before the login", "wait ten minutes"]),
+        ({2222: DROPPED, 22: DENIED}, ["port 22 answers, but lets nobody in as ada, root"]),
         ({2222: REFUSED, 22: DENIED}, ["port 22 answers", "as ada, root"]),
         ({2222: "This account is not available."}, ["no command runs there (This account is not available.)"]),
     ],
