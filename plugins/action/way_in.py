@@ -30,7 +30,8 @@ MEANINGS = (
     ("name", r"Could not resolve hostname"),
     ("timed out", r"timed out|Timeout"),
     ("unreachable", r"No route to host|Network is unreachable|Host is down"),
-    ("dropped", r"reset by peer|[Cc]onnection (?:was )?closed|Not allowed at this time|Broken pipe|kex_exchange_identification"),
+    ("dropped", r"reset by peer|Not allowed at this time|Broken pipe|exchange_identification"),
+    ("closed", r"[Cc]onnection (?:was )?closed"),  # after the key, as for an account that has expired; or this is no sshd
 )
 SILENT = ("refused", "timed out", "unreachable")  # nothing answers on this port; another one may
 FINAL = ("jump", "changed", "unknown", "algorithms", "name", "dropped")  # no other user or port would fare better
@@ -113,7 +114,7 @@ def search(connection, users, ports, root=True, probe=PROBE):
             if hint:
                 queue.insert(0, hint[1])
         # What hangs up may be another program, on the port that sshd is about to get.
-        if tried[-1].outcome not in (*SILENT, "dropped"):
+        if tried[-1].outcome not in (*SILENT, "dropped", "closed"):
             break
     return next((attempt for attempt in tried if attempt.outcome == "inside"), None), tried
 
@@ -176,7 +177,7 @@ def sentence(host, address, tried, key=""):
             f"{host}: {inside.user} logs in at {where}, but cannot become root ({last_line(inside.said)}); "
             f"let the user use sudo without a password, or pass --ask-become-pass"
         )
-    if all(attempt.outcome in (*SILENT, "denied", "dropped") for attempt in tried):
+    if all(attempt.outcome in (*SILENT, "denied", "dropped", "closed") for attempt in tried):
         return (
             f"{host}: {where} answers, but lets nobody in as {names}{key}; "
             f"set ansible_user and ansible_ssh_private_key_file {line} to a user and a key that may"

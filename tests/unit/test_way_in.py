@@ -17,6 +17,7 @@ CHANGED = (
     "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nOffending ED25519 key in /home/ada/.ssh/known_hosts:3\n"
     '  remove with:\n  ssh-keygen -f "/home/ada/.ssh/known_hosts" -R "192.0.2.1"\nHost key verification failed.'
 )
+CLOSED = "Your account has expired; please contact your system administrator.\nConnection closed by 192.0.2.1 port 22"
 DROPPED = "kex_exchange_identification: read: Connection reset by peer"
 WELCOME = f"{way_in.INSIDE}\n{way_in.ROOT}\n"
 
@@ -34,7 +35,7 @@ class Server:
         login = (self.options["remote_user"], self.options["port"])
         self.logins.append(login)
         answer = self.answers.get(login, self.answers.get(login[1], self.default))
-        if way_in.INSIDE not in answer and answer in (DENIED, REFUSED, TIMED_OUT, UNKNOWN, CHANGED, DROPPED):
+        if way_in.INSIDE not in answer and answer in (DENIED, REFUSED, TIMED_OUT, UNKNOWN, CHANGED, DROPPED, CLOSED):
             raise AnsibleConnectionFailure(answer)
         return 0, answer.encode(), b""
 
@@ -78,6 +79,13 @@ def test_another_program_on_the_new_port_does_not_hide_sshd_on_the_old_one():
     found, _ = way_in.search(server, ["ada", "root"], [2222, 22])
     assert (found.user, found.port) == ("ada", 22)
     assert server.logins == [("ada", 2222), ("ada", 22)]
+
+
+def test_somebody_whose_account_has_expired_does_not_hide_who_else_gets_in():
+    server = Server({("ada", 22): CLOSED, ("root", 22): WELCOME})
+    assert way_in.search(server, ["ada", "root"], [22])[0].user == "root"
+    _, tried = way_in.search(Server({}, default=CLOSED), ["ada", "root"], [22])
+    assert "lets nobody in as ada, root" in way_in.sentence("fenton", "192.0.2.1", tried)
 
 
 def test_the_user_named_by_a_cloud_image_is_tried_next():
