@@ -113,6 +113,7 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     assert server.docker("systemctl", "reload-or-restart", "fenton-firewall").returncode == 0
 
 
+@pytest.mark.attempt("Lock-out", "the firewall's rule for ssh names another port than this connection's", "the next run opens this one too")
 @pytest.mark.once
 def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(alone, server):
     """Another role's rule without the port of this connection, rules that were never loaded, half an installation."""
@@ -223,6 +224,7 @@ def test_bad_input_is_refused_in_sentences_and_changes_nothing(alone, server):
     assert server.docker("sh", "-c", snapshot).stdout == before
 
 
+@pytest.mark.attempt("Lock-out", "no administrator in the input has a key", "refused before the first change")
 @pytest.mark.once
 def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     people = [{"name": "ada", "keys": []}, {**ADA, "name": "tom", "state": "absent"}]

@@ -46,7 +46,7 @@ LISTEN = "systemd-run --quiet --unit taken python3 -m http.server 2222; until ss
 FULL = "mount -t tmpfs -o size=8k full {0}; dd if=/dev/zero of={0}/ballast bs=1k 2>/dev/null || :"
 KEYS = "/etc/ssh/ssh_host_ed25519_key"
 SAVE_KEYS = "mkdir /root/keys; cp -a /etc/ssh/ssh_host_* /root/keys"
-MEND_KEYS = "cp -a /root/keys/* /etc/ssh; rm -r /root/keys; systemctl reload-or-restart ssh"
+MEND_KEYS = "cp -a /root/keys/* /etc/ssh; rm -r /root/keys; systemctl restart ssh"
 TO_2222 = {"ssh_port": 2222}
 # What is tried; a script that does it; one that mends it; the run's variables; what comes of it; words of the run's sentence.
 HOSTILE = {
@@ -106,7 +106,7 @@ HOSTILE = {
         *(FULL.format("/etc/ssh/sshd_config.d"), "umount /etc/ssh/sshd_config.d", {}, PUT_BACK, ["No space left on device"]),
     ),
     "ssh.socket holds the old port and does not follow": (
-        *("systemctl stop ssh; systemctl start ssh.socket", "systemctl stop ssh.socket; systemctl start ssh", TO_2222, CHANGED_NOTHING),
+        *("systemctl stop ssh; systemctl start ssh.socket", "systemctl stop ssh.socket; systemctl restart ssh", TO_2222, CHANGED_NOTHING),
         ["ssh.socket of fenton does not follow sshd_config"],
     ),
     "ssh.socket would take the old port at the next boot": (

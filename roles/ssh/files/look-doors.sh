@@ -1,6 +1,7 @@
 # For each user given, and the one who came in: "NAME in", or "NAME:" and which of sshd's settings keeps out. All files count, as they
 # stand there, read or not. What cannot be judged here counts as in: the new login decides.
 # $connection is what look-connection.sh says.
+mkdir -p /run/sshd
 set -f
 # shellcheck disable=SC2154
 { read -r user; read -r client; read -r server; read -r port; } <<END
