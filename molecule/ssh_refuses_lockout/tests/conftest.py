@@ -44,7 +44,7 @@ def foreign(server):
 
     yield write
     server.docker("rm", "-f", *written)
-    server.docker("systemctl", "reload-or-restart", "ssh")
+    server.docker("systemctl", "restart", "ssh")  # which waits until it listens
 
 
 @pytest.fixture
