@@ -30,7 +30,8 @@ MEANINGS = (
     ("name", r"Could not resolve hostname"),
     ("timed out", r"timed out|Timeout"),
     ("unreachable", r"No route to host|Network is unreachable|Host is down"),
-    ("dropped", r"reset by peer|[Cc]onnection (?:was )?closed|Not allowed at this time|Broken pipe"),
+    ("dropped", r"reset by peer|Not allowed at this time|Broken pipe|exchange_identification"),
+    ("closed", r"[Cc]onnection (?:was )?closed"),  # after the key, as for an account that has expired; or this is no sshd
 )
 SILENT = ("refused", "timed out", "unreachable")  # nothing answers on this port; another one may
 FINAL = ("jump", "changed", "unknown", "algorithms", "name", "dropped")  # no other user or port would fare better
@@ -90,7 +91,7 @@ def search(connection, users, ports, root=True, probe=PROBE):
 
     :arg connection: as for ``log_in``.
     :arg users: names in the order to try; one whom the server itself names ("Please login as …") is next.
-    :arg ports: ports in the order to try; the next one only while none answered.
+    :arg ports: ports in the order to try; the next one only while none answered as sshd does.
     :arg root: whether a login that can become root without a password is wanted; else the first login does.
     :arg probe: as for ``log_in``.
     :returns: tuple of the Attempt to use, or None, and the list of all Attempts.
@@ -112,7 +113,8 @@ def search(connection, users, ports, root=True, probe=PROBE):
             hint = re.search(r'[Pp]lease log ?in as the user "?([a-z_][\w.-]*)', attempt.said)
             if hint:
                 queue.insert(0, hint[1])
-        if tried[-1].outcome not in SILENT:
+        # What hangs up may be another program, on the port that sshd is about to get.
+        if tried[-1].outcome not in (*SILENT, "dropped", "closed"):
             break
     return next((attempt for attempt in tried if attempt.outcome == "inside"), None), tried
 
@@ -126,7 +128,7 @@ def sentence(host, address, tried, key=""):
     :arg key: path of the private key in use; empty where ssh chooses.
     :returns: one or two sentences with the line to change or the command to run.
     """
-    last = tried[-1]
+    last = next((attempt for attempt in reversed(tried) if attempt.outcome not in SILENT), tried[-1])
     where = f"{address}, port {last.port}"
     line = f"of {host} in the inventory"
     if all(attempt.outcome in SILENT for attempt in tried):
@@ -175,7 +177,7 @@ def sentence(host, address, tried, key=""):
             f"{host}: {inside.user} logs in at {where}, but cannot become root ({last_line(inside.said)}); "
             f"let the user use sudo without a password, or pass --ask-become-pass"
         )
-    if all(attempt.outcome in (*SILENT, "denied") for attempt in tried):
+    if all(attempt.outcome in (*SILENT, "denied", "dropped", "closed") for attempt in tried):
         return (
             f"{host}: {where} answers, but lets nobody in as {names}{key}; "
             f"set ansible_user and ansible_ssh_private_key_file {line} to a user and a key that may"

@@ -7,7 +7,8 @@ short_description: Make the accounts of administrators what a list says
 description:
   - Everyone in O(present) has an account with a home, a shell that lets in, the O(groups), and exactly the listed keys.
   - Everyone in O(absent) has no keys, no groups beyond the own one, an account that is locked and expired, no lingering and no
-    process outside the services of the system. Home and files stay. Names without an account are left alone.
+    process. Services of the system that run under the account are stopped and switched off when it is locked; what is started under it
+    later is left alone. Home and files stay. Names without an account are left alone.
   - Someone removed earlier and present again gets the account back as it was.
 options:
   present:

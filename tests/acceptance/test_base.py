@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     assert server.docker("systemctl", "reload-or-restart", "fenton-firewall").returncode == 0
 
 
+@pytest.mark.attempt("Lock-out", "the firewall's rule for ssh names another port than this connection's", "the next run opens this one too")
 @pytest.mark.once
 def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(alone, server):
     """Another role's rule without the port of this connection, rules that were never loaded, half an installation."""
@@ -146,6 +148,14 @@ def test_an_administrator_logs_in_and_is_root_by_sudo(alone, server):
     assert server.ssh("journalctl", "-n", "1", "-q", user="ada").stdout
 
 
+@pytest.mark.attempt(
+    "Users", "an administrator is taken off the list", "loses the sudo rule and nothing else; the run says who, and how to remove"
+)
+@pytest.mark.attempt(
+    "Users",
+    "an administrator with a session, lingering, a process and a service is removed",
+    "keys, sudo, groups, lingering, session, processes and service are gone; the home stays, and the run says so",
+)
 @pytest.mark.once
 def test_a_removed_administrator_is_out(alone, server):
     done = server.playbook("--tags", "base", "-e", json.dumps({"base_administrators": [ADA, {**ADA, "name": "tom"}]}))
@@ -153,9 +163,23 @@ def test_a_removed_administrator_is_out(alone, server):
     assert server.ssh("sudo -n loginctl enable-linger tom", user="tom").returncode == 0
     assert server.ssh("touch mine; nohup sleep 4000 >/dev/null 2>&1 &", user="tom").returncode == 0
     assert server.docker("pgrep", "-u", "tom", "sleep").returncode == 0
+    # As jupyter@tom: systemd would start it again and again.
+    service = "[Service]\nUser=tom\nExecStart=sleep 4001\nRestart=always\nRestartSec=0\n[Install]\nWantedBy=multi-user.target"
+    server.docker("sh", "-c", f"printf '{service}' >/etc/systemd/system/work@.service; systemctl enable --now work@tom")
+    session = subprocess.Popen(["ssh", *server.ssh_options("tom"), "-tt", server.address, "cat"], stdin=subprocess.PIPE)
+
+    done = server.playbook("--tags", "base", "-e", json.dumps({"base_administrators": [ADA]}))
+    assert done.returncode == 0, done.stdout
+    assert "tom: no longer in base_administrators" in " ".join(done.stdout.split())
+    assert server.ssh("sudo -n true", user="tom").returncode == 1
 
     done = server.playbook("--tags", "base")
     assert done.returncode == 0, done.stdout
+    assert "kept the home /home/tom of tom" in done.stdout
+    assert session.wait(10) != 0
+    assert server.docker("systemctl", "is-active", "work@tom").stdout.strip() == "inactive"
+    assert server.docker("systemctl", "is-enabled", "work@tom").stdout.strip() == "disabled"
+    server.docker("rm", "/etc/systemd/system/work@.service")
     assert server.ssh("true", user="tom").returncode == 255
     assert server.docker("pgrep", "-u", "tom").stdout == ""
     assert server.docker("id", "-nG", "tom").stdout.split() == ["tom"]
@@ -200,6 +224,7 @@ def test_bad_input_is_refused_in_sentences_and_changes_nothing(alone, server):
     assert server.docker("sh", "-c", snapshot).stdout == before
 
 
+@pytest.mark.attempt("Lock-out", "no administrator in the input has a key", "refused before the first change")
 @pytest.mark.once
 def test_a_server_without_a_key_that_opens_it_is_refused(alone, server):
     people = [{"name": "ada", "keys": []}, {**ADA, "name": "tom", "state": "absent"}]

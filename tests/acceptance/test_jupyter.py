@@ -468,11 +468,13 @@ def test_a_change_waits_for_kernels_or_says_how_many_it_ends(server, lab):
     assert lab.log_in().status_code == 302
 
 
+@pytest.mark.attempt("Users", "a person loses JupyterLab while another computes", "the other's server and kernel go on")
+@pytest.mark.attempt("Users", "a second person gets JupyterLab while the first computes", "the first one's server and kernel go on")
 @pytest.mark.once
 @only_here
 def test_a_removed_user_loses_the_server_and_nobody_else_anything(server, names, lab):
     gone = names[-1]
-    kernel = lab.kernel()
+    kernel, before = lab.kernel(), main_pid(server, lab.name)
     lab.text(kernel, "kept = 6 * 7")
     left = [{"name": name, "port": Lab(server, name).port} for name in names if name != gone]
     done = server.playbook("--tags", "jupyter", "-e", json.dumps({"jupyter_users": left}))
@@ -487,6 +489,33 @@ def test_a_removed_user_loses_the_server_and_nobody_else_anything(server, names,
     assert server.playbook("--tags", "jupyter").returncode == 0
     assert Lab(server, gone).log_in().status_code == 302
     assert lab.text(kernel, "print(kept)") == "42\n"
+    assert main_pid(server, lab.name) == before
+
+
+@pytest.mark.attempt(
+    "Users", "one person's password is changed", "that server alone restarts; old cookies and the old password are refused"
+)
+@pytest.mark.once
+@only_here
+def test_a_new_password_changes_one_server_and_ends_its_sessions(server, names, lab):
+    other = Lab(server, names[-1])
+    assert other.log_in().status_code == 302
+    assert other.ask("GET", "/api/kernels").status_code == 200
+    kernel, pids = lab.kernel(), {name: main_pid(server, name) for name in names}
+    lab.text(kernel, "kept = 6 * 7")
+    users = [{"name": name, "port": Lab(server, name).port} for name in names]
+    users[-1]["password"] = "another horse battery"
+    try:
+        done = server.playbook("--tags", "jupyter", "-e", json.dumps({"jupyter_users": users}))
+        assert done.returncode == 0, done.stdout
+        assert [name for name in names if main_pid(server, name) != pids[name]] == [other.name]
+        assert other.ask("GET", "/api/kernels").status_code == 403
+        assert other.log_in().status_code == 401
+        assert other.log_in("another horse battery").status_code == 302
+        assert lab.text(kernel, "print(kept)") == "42\n"
+    finally:
+        assert server.playbook("--tags", "jupyter").returncode == 0
+    assert main_pid(server, lab.name) == pids[lab.name]
 
 
 @pytest.mark.once
@@ -516,11 +545,12 @@ def test_passwords_are_never_printed(server, names):
         ([("Ada Lovelace", 8888)], "jupyter_users: 'Ada Lovelace' is no user name that Linux accepts"),
         ([("ada", 80)], "jupyter_users: port 80 of ada is not between 1024 and 65535"),
         ([("ada", 8888), ("ada", 8889)], "jupyter_users: ada is there twice"),
+        ([("ada", 8888), ("grace", 8889)], "jupyter_users: grace was removed from fenton"),
     ],
 )
 def test_bad_input_is_refused_before_anything_changes(server, users, sentence):
     entries = [dict(zip(("name", "port"), user, strict=True)) for user in users]
-    done = server.playbook("-e", json.dumps({"jupyter_users": entries}))
+    done = server.playbook("-e", json.dumps({"jupyter_users": entries, "jupyter_removed": ["grace"]}))
     assert done.returncode != 0
     assert sentence in said(done)
     assert "changed=0" in done.stdout

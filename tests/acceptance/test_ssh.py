@@ -63,6 +63,7 @@ def person_with_a_password(server):
     server.docker("userdel", "--remove", "mallory")
 
 
+@pytest.mark.attempt("Lock-out", "a right password instead of a key", "not even asked for")
 def test_a_password_is_not_even_asked_for(server, person_with_a_password):
     for user in (person_with_a_password, server.user, "root"):
         tried = server.ssh("true", user=user, options=["-o", "PreferredAuthentications=password,keyboard-interactive"])
@@ -171,6 +172,7 @@ def test_what_was_handed_out_leads_in(server):
     assert server.ssh("sudo -n true").returncode == 0
 
 
+@pytest.mark.attempt("Lock-out", "twelve logins from the control node fail in a row", "the next good one is let in")
 @pytest.mark.once
 def test_failed_logins_do_not_shut_the_control_node_out(server):
     for _ in range(12):
@@ -179,7 +181,7 @@ def test_failed_logins_do_not_shut_the_control_node_out(server):
 
 
 def test_no_way_back_is_left_armed(server):
-    assert server.docker("test", "-e", "/run/fenton-ssh").returncode == 1
+    assert server.docker("test", "-e", "/var/lib/fenton-ssh").returncode == 1
     assert "fenton-ssh-put-back" not in server.docker("systemctl", "list-timers", "--all").stdout
 
 
@@ -204,6 +206,9 @@ class TestAnotherPort:
     def listening(self, server):
         return set(re.findall(r":(\d+)\s", server.docker("ss", "-Hltn").stdout))
 
+    @pytest.mark.attempt(
+        "Lock-out", "sshd moves to another port, and back", "in one run each; the run in between finds the new port by itself"
+    )
     def test_the_port_moves_and_later_runs_follow(self, server, sockets):
         assert server.ssh("true", options=["-o", "KexAlgorithms=curve25519-sha256"]).returncode == (
             0 if release(server) in ("debian 12", "ubuntu 24.04") else 255

@@ -260,3 +260,17 @@ def test_the_probe_tells_an_old_tls_from_a_new_one(tmp_path, old):
     found = yaml.safe_load(done.stdout)[port]
     assert found["old_tls"] is old
     assert found["http"] is False
+
+
+def test_who_is_removed_loses_the_server_and_moves_nobody_elses_port():
+    given = yaml.safe_load((ROOT / "group_vars/workbenches/jupyter.yml").read_text(encoding="utf-8"))
+
+    def wired(name, people):
+        return Templar(loader=DataLoader(), variables={"base_administrators": people}).template(trust_as_template(given[name]))
+
+    people = [{"name": name} for name in ("ada", "tom", "eve")]
+    assert wired("jupyter_users", people) == [user("ada", 8888), user("tom", 8889), user("eve", 8890)]
+    assert wired("jupyter_removed", people) == []
+    people[1]["state"] = "absent"
+    assert wired("jupyter_users", people) == [user("ada", 8888), user("eve", 8890)]
+    assert wired("jupyter_removed", people) == ["tom"]

@@ -52,7 +52,7 @@ def rendered(tmp_path_factory):
       seen:
         kex: {{lines: "{{{{ kex }}}}"}}
         settings: {{stdout: "{{{{ penalties }}}}"}}
-        connection: {{lines: [root, 192.0.2.7, "22"]}}
+        connection: {{lines: [root, 192.0.2.7, 192.0.2.9, "22"]}}
   tasks:
     - ansible.builtin.template:
         src: {ROLE}/templates/00-fenton.conf.j2

@@ -17,6 +17,7 @@ CHANGED = (
     "@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@\nOffending ED25519 key in /home/ada/.ssh/known_hosts:3\n"
     '  remove with:\n  ssh-keygen -f "/home/ada/.ssh/known_hosts" -R "192.0.2.1"\nHost key verification failed.'
 )
+CLOSED = "Your account has expired; please contact your system administrator.\nConnection closed by 192.0.2.1 port 22"
 DROPPED = "kex_exchange_identification: read: Connection reset by peer"
 WELCOME = f"{way_in.INSIDE}\n{way_in.ROOT}\n"
 
@@ -34,7 +35,7 @@ class Server:
         login = (self.options["remote_user"], self.options["port"])
         self.logins.append(login)
         answer = self.answers.get(login, self.answers.get(login[1], self.default))
-        if way_in.INSIDE not in answer and answer in (DENIED, REFUSED, TIMED_OUT, UNKNOWN, CHANGED, DROPPED):
+        if way_in.INSIDE not in answer and answer in (DENIED, REFUSED, TIMED_OUT, UNKNOWN, CHANGED, DROPPED, CLOSED):
             raise AnsibleConnectionFailure(answer)
         return 0, answer.encode(), b""
 
@@ -66,11 +67,25 @@ def test_a_port_that_denied_everybody_ends_the_search():
     assert {attempt.port for attempt in tried} == {2222}
 
 
-@pytest.mark.parametrize("answer", [UNKNOWN, CHANGED, DROPPED])
+@pytest.mark.parametrize("answer", [UNKNOWN, CHANGED])
 def test_what_no_other_user_could_cure_ends_the_search(answer):
     server = Server({}, default=answer)
     assert way_in.search(server, ["ada", "root"], [2222, 22])[0] is None
     assert len(server.logins) == 1
+
+
+def test_another_program_on_the_new_port_does_not_hide_sshd_on_the_old_one():
+    server = Server({2222: DROPPED, ("ada", 22): WELCOME})
+    found, _ = way_in.search(server, ["ada", "root"], [2222, 22])
+    assert (found.user, found.port) == ("ada", 22)
+    assert server.logins == [("ada", 2222), ("ada", 22)]
+
+
+def test_somebody_whose_account_has_expired_does_not_hide_who_else_gets_in():
+    server = Server({("ada", 22): CLOSED, ("root", 22): WELCOME})
+    assert way_in.search(server, ["ada", "root"], [22])[0].user == "root"
+    _, tried = way_in.search(Server({}, default=CLOSED), ["ada", "root"], [22])
+    assert "lets nobody in as ada, root" in way_in.sentence("fenton", "192.0.2.1", tried)
 
 
 def test_the_user_named_by_a_cloud_image_is_tried_next():
@@ -108,7 +123,8 @@ def test_with_a_sudo_password_the_first_login_does():
             ["another host key than before", 'ssh-keygen -f "/home/ada/.ssh/known_hosts" -R "192.0.2.1"'],
         ),
         ({2222: DENIED}, ["lets nobody in as ada, root", "/keys/id", "ansible_user", "ansible_ssh_private_key_file"]),
-        ({2222: DROPPED}, ["hangs up before the login", "wait ten minutes"]),
+        ({2222: DROPPED, 22: REFUSED}, ["port 2222 hangs up before the login", "wait ten minutes"]),
+        ({2222: DROPPED, 22: DENIED}, ["port 22 answers, but lets nobody in as ada, root"]),
         ({2222: REFUSED, 22: DENIED}, ["port 22 answers", "as ada, root"]),
         ({2222: "This account is not available."}, ["no command runs there (This account is not available.)"]),
     ],

@@ -1,10 +1,28 @@
-# For each user given: a line "NAME ok", or "NAME" and what is missing.
+# For each user given: a line "NAME ok", or "NAME" or a sentence and what is missing.
+today=$(($(date +%s) / 86400))
 for name do
-  home=$(getent passwd "$name" | cut -d: -f6)
+  IFS=: read -r _ _ _ _ _ home shell <<END
+$(getent passwd "$name")
+END
   if [ -z "$home" ]; then echo "$name has no account"; continue; fi
-  if ! grep -qE '^[^#[:space:]]' "$home/.ssh/authorized_keys" 2>/dev/null; then
-    echo "$name has no key in $home/.ssh/authorized_keys"; continue
+  keys=$home/.ssh/authorized_keys
+  if ! grep -qE '^[^#[:space:]]' "$keys" 2>/dev/null; then
+    echo "$name has no key in $keys"; continue
   fi
+  # sshd reads no keys that others could have written.
+  odd=$(find "$home" "$home/.ssh" "$keys" -maxdepth 0 ! -user "$name" ! -user root -printf '%p belongs to %u, not to ' -quit)
+  if [ -n "$odd" ]; then echo "$odd$name"; continue; fi
+  odd=$(find -L "$home" "$home/.ssh" "$keys" -maxdepth 0 -perm /022 -print -quit)
+  if [ -n "$odd" ]; then echo "others may write to $odd of $name"; continue; fi
+  case $shell in
+    */nologin | */false) shut=yes ;;
+    *) shut=; [ -x "${shell:-/bin/sh}" ] || shut=yes ;;
+  esac
+  if [ -n "$shut" ]; then echo "$name has the shell $shell, which lets nobody in"; continue; fi
+  expired=$(getent shadow "$name" | awk -F: -v today="$today" '
+    $8 != "" && $8 <= today { print "account"; exit }
+    $3 == "0" || ($3 != "" && $5 != "" && $3 + $5 < today) { print "password" }')
+  if [ -n "$expired" ]; then echo "the $expired of $name has expired"; continue; fi
   groups=" $(id -nG "$name") "
   case $groups in
     *" sudo "*) ;;

@@ -4,6 +4,7 @@ if systemctl is-active --quiet ssh.socket; then
   systemctl stop ssh.service
   systemctl restart ssh.socket
 else
-  systemctl reload-or-restart ssh.service
+  # A server that a socket has started, and that has lost it, cannot open the port again by itself and ends.
+  systemctl reload-or-restart ssh.service || systemctl restart ssh.service
 fi
 sleep 0.5
