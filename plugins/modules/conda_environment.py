@@ -83,6 +83,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.conda import Failed, alone, conceal, read
 from ansible.module_utils.conda_environment import KERNELS, Builder, lock
+from ansible.module_utils.disk import full
 
 
 def lines(listing):
@@ -142,8 +143,8 @@ def main():
     except Failed as error:
         module.fail_json(msg=str(error), **record)
     except OSError as error:
-        text = "environment %s: %s; free the disk or mend the file system, and run again"
-        module.fail_json(msg=text % (module.params["name"], error), **record)
+        text = "environment %s: %s; %s" % (module.params["name"], error, full(error, module.params["prefix"]))
+        module.fail_json(msg=text, **record)
     module.exit_json(changed=bool(differences), differences=differences, diff=diff, **record)
 
 

@@ -1,0 +1,118 @@
+"""Runs that are broken off: whatever happened, the next one ends like a run that nothing has happened to. The long form: scripts/torture."""
+
+import os
+import random
+import shutil
+import subprocess
+
+import crash
+import pytest
+from conftest import LONG, ROOT, WORK
+
+# A commit that has these roles, and what changed since in between.
+OLD = "c076720"
+SEED = int(os.environ.get("SEED", 0)) or random.SystemRandom().randrange(1, 10**6)
+KILLED = ["one", "two", "three"]
+SITE = crash.Site("torture", ROOT / "molecule/torture/inventory.yml", ROOT / "molecule/torture/converge.yml")
+# As large as what lies there and a little more, so that it runs full in the middle of the environment.
+FILL = "mount -t tmpfs -o size=60m,mode=755 tmpfs /opt"
+ROOM = "mount -o remount,size=2g /opt"
+
+
+def shallow():
+    """Tell whether the older commit is missing here, as in a shallow clone or an unpacked archive."""
+    done = subprocess.run(["git", "cat-file", "-e", f"{OLD}:site.yml"], cwd=ROOT, capture_output=True)
+    return done.returncode != 0
+
+
+def before():
+    """Return the older commit's files, beside what this one has made."""
+    tree = WORK / "torture/old"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    pack = subprocess.run(["git", "archive", OLD], cwd=ROOT, check=True, capture_output=True).stdout
+    subprocess.run(["tar", "-x", "-C", tree], input=pack, check=True)
+    (tree / ".work").symlink_to(WORK)
+    (tree / "molecule/fixtures/build").symlink_to(ROOT / "molecule/fixtures/build")
+    shutil.copytree(ROOT / "molecule/torture", tree / "molecule/torture")
+    return tree
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    """Return the first run that nothing happens to, and the state that it ends with."""
+    run = SITE.run("-l", "fresh")
+    assert run.status == 0, run.text[-4000:]
+    return run, SITE.state("fresh")
+
+
+@pytest.fixture(scope="module")
+def disturbed(undisturbed):
+    """Return, by host, what happened to its first run."""
+    run, _ = undisturbed
+    found = {}
+    for host, moment in zip(KILLED, crash.moments(SEED, len(KILLED), run.tasks, run.seconds), strict=True):
+        with crash.Run(SITE.command("-l", host), SITE.environment) as broken:
+            assert broken.until(moment), "it ended before it could be killed"
+            broken.kill()
+        found[host] = f"seed {SEED}, after {broken.seconds:.1f} s of {run.seconds:.0f}: {broken.at}"
+        print(f"{host}: {found[host]}")
+    SITE.sh(FILL, "full")
+    stopped = SITE.run("-l", "full")
+    assert stopped.status, "a disk that should be full is not"
+    SITE.sh(ROOM, "full")
+    found["full"] = stopped.complaint
+    if LONG and not shallow():
+        tree = before()
+        site = crash.Site("torture", tree / "molecule/torture/inventory.yml", tree / "molecule/torture/converge.yml", root=tree)
+        run = site.run("-l", "old")
+        assert run.status == 0, run.text[-4000:]
+        found["old"] = f"made by {OLD}"
+    return found
+
+
+@pytest.fixture(scope="module")
+def after(disturbed):
+    """Return the one further run, of all of these hosts."""
+    run = SITE.run("-l", ",".join(disturbed))
+    print(run.text[-1500:])
+    return run
+
+
+def ends_alike(host, undisturbed, disturbed, after):
+    assert after.status == 0, (disturbed[host], after.complaint)
+    assert SITE.differences(undisturbed[1], host) == [], disturbed[host]
+
+
+@pytest.mark.attempt(
+    "Killed runs", "`ansible-playbook` is killed at a random moment of a first run: {part} of it", "the next run ends like an undisturbed one"
+)
+@pytest.mark.parametrize(("host", "part"), list(zip(KILLED, ["the first third", "the second third", "the last third"], strict=True)))
+def test_a_run_that_is_killed_is_finished_by_the_next(undisturbed, disturbed, after, host, part):
+    ends_alike(host, undisturbed, disturbed, after)
+
+
+@pytest.mark.attempt("Storage", "the disk of the environments runs full in the middle of a run", "a stop that names the disk, and how full it is")
+def test_a_full_disk_stops_a_run_with_a_sentence(disturbed):
+    assert "No space left" in disturbed["full"] or "disk is full" in disturbed["full"], disturbed["full"]
+    assert "the disk is full: /opt (" in disturbed["full"]
+    assert "make room there and run again" in disturbed["full"]
+
+
+@pytest.mark.attempt("Storage", "a run on a disk that has room again, after one that stopped", "it ends like an undisturbed run")
+def test_when_there_is_room_again_the_next_run_goes_on(undisturbed, disturbed, after):
+    ends_alike("full", undisturbed, disturbed, after)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shallow(), reason="the older commit is not in this clone, which is shallow")
+@pytest.mark.attempt("Old runs", "a server made by an older commit of this repository", "the present one makes it what a fresh one is")
+def test_a_server_made_by_an_older_commit_becomes_like_a_fresh_one(undisturbed, disturbed, after):
+    ends_alike("old", undisturbed, disturbed, after)
+
+
+@pytest.mark.attempt("Killed runs", "one more run after the one that finished a broken one", "nothing is left to do")
+def test_nothing_is_left_to_do_after_that(after):
+    assert after.status == 0, after.complaint
+    again = SITE.run("-l", ",".join([*KILLED, "full"]))
+    assert (again.status, again.changed) == (0, 0), again.text[-4000:]
