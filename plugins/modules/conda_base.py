@@ -228,10 +228,8 @@ def main():
         # One that was begun by a run that has been cut off may still be at work.
         with contextlib.nullcontext() if module.check_mode else alone(lock(prefix)):
             there, diff = attend(given, source, module.check_mode)
-    except Failed as error:
-        module.fail_json(msg=str(error))
-    except OSError as error:
-        module.fail_json(msg="%s: %s; %s" % (prefix, error, full(error, prefix, source[2], given["uv"] or "")))
+    except (Failed, OSError) as error:
+        module.fail_json(msg=full(error, prefix, source[2], given["uv"]))
     module.exit_json(changed=bool(diff), diff=diff, installed=there)
 
 

@@ -141,10 +141,10 @@ def main():
         with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
             differences, diff = attend(Builder(module.params), module.check_mode)
     except Failed as error:
-        module.fail_json(msg=str(error), **record)
+        module.fail_json(msg=full(error, module.params["prefix"]), **record)
     except OSError as error:
-        text = "environment %s: %s; %s" % (module.params["name"], error, full(error, module.params["prefix"]))
-        module.fail_json(msg=text, **record)
+        text = "environment %s: %s; mend the file system, and run again" % (module.params["name"], error)
+        module.fail_json(msg=full(text, module.params["prefix"]), **record)
     module.exit_json(changed=bool(differences), differences=differences, diff=diff, **record)
 
 

@@ -173,7 +173,7 @@ def main():
                 changed = attributes(module, file) or changed
     except OSError as error:
         places = [module.tmpdir, BACKUPS, *(os.path.dirname(file["dest"]) for file in stale)]
-        module.fail_json(msg="%s cannot be written: %s; %s" % (", ".join(file["dest"] for file in stale), error, full(error, *places)))
+        module.fail_json(msg=full("%s cannot be written: %s" % (", ".join(file["dest"] for file in stale), error), *places))
     module.exit_json(changed=changed or bool(stale), diff=diff, written=[file["dest"] for file in stale], kept=kept)
 
 

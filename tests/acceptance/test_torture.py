@@ -1,4 +1,4 @@
-"""Runs that are broken off: whatever happened, the next one ends like a run that nothing has happened to. The long form: scripts/torture."""
+"""Runs that are broken off: whatever happened, the next one ends like one that nothing happened to. At length: scripts/torture."""
 
 import os
 import random
@@ -16,6 +16,12 @@ KILLED = ["one", "two", "three"]
 SITE = crash.Site("torture", ROOT / "molecule/torture/inventory.yml", ROOT / "molecule/torture/converge.yml")
 # As large as what lies there and a little more, so that it runs full in the middle of the environment.
 FILL = "mount -t tmpfs -o size=60m,mode=755 tmpfs /opt"
+# Files of each role that somebody edits.
+EDITED = [
+    *("/etc/apt/apt.conf.d/52fenton-updates", "/etc/fenton/firewall.nft", "/etc/ssh/sshd_config.d/00-fenton.conf", "/etc/tmux.conf"),
+    *("/etc/profile.d/fenton-banner.sh", "/etc/systemd/system/fenton-metrics.service"),
+]
+DELETED = "/etc/needrestart/conf.d/fenton.conf"
 ROOM = "mount -o remount,size=2g /opt"
 
 
@@ -47,21 +53,24 @@ def undisturbed():
 
 
 @pytest.fixture(scope="module")
-def disturbed(undisturbed):
-    """Return, by host, what happened to its first run."""
+def disturbed(undisturbed, pytestconfig):
+    """Return, by host, what happened to its first run, or to what that had made."""
     run, _ = undisturbed
     found = {}
+    screen = pytestconfig.pluginmanager.get_plugin("terminalreporter")
     for host, moment in zip(KILLED, crash.moments(SEED, len(KILLED), run.tasks, run.seconds), strict=True):
         with crash.Run(SITE.command("-l", host), SITE.environment) as broken:
             assert broken.until(moment), "it ended before it could be killed"
             broken.kill()
         found[host] = f"seed {SEED}, after {broken.seconds:.1f} s of {run.seconds:.0f}: {broken.at}"
-        print(f"{host}: {found[host]}")
+        screen.write_line(f"{host} is killed: {found[host]}")
     SITE.sh(FILL, "full")
     stopped = SITE.run("-l", "full")
     assert stopped.status, "a disk that should be full is not"
     SITE.sh(ROOM, "full")
     found["full"] = stopped.complaint
+    SITE.sh("; ".join(f"echo '# by hand' >>{path}" for path in EDITED) + f"; rm {DELETED}", "fresh")
+    found["fresh"] = "edited by hand"
     if LONG and not shallow():
         tree = before()
         site = crash.Site("torture", tree / "molecule/torture/inventory.yml", tree / "molecule/torture/converge.yml", root=tree)
@@ -85,14 +94,18 @@ def ends_alike(host, undisturbed, disturbed, after):
 
 
 @pytest.mark.attempt(
-    "Killed runs", "`ansible-playbook` is killed at a random moment of a first run: {part} of it", "the next run ends like an undisturbed one"
+    "Killed runs",
+    "`ansible-playbook` is killed at a random moment of a first run: {part} of it",
+    "the next run ends like an undisturbed one",
 )
 @pytest.mark.parametrize(("host", "part"), list(zip(KILLED, ["the first third", "the second third", "the last third"], strict=True)))
 def test_a_run_that_is_killed_is_finished_by_the_next(undisturbed, disturbed, after, host, part):
     ends_alike(host, undisturbed, disturbed, after)
 
 
-@pytest.mark.attempt("Storage", "the disk of the environments runs full in the middle of a run", "a stop that names the disk, and how full it is")
+@pytest.mark.attempt(
+    "Storage", "the disk of the environments runs full in the middle of a run", "a stop that names the disk, and how full it is"
+)
 def test_a_full_disk_stops_a_run_with_a_sentence(disturbed):
     assert "No space left" in disturbed["full"] or "disk is full" in disturbed["full"], disturbed["full"]
     assert "the disk is full: /opt (" in disturbed["full"]
@@ -102,6 +115,16 @@ def test_a_full_disk_stops_a_run_with_a_sentence(disturbed):
 @pytest.mark.attempt("Storage", "a run on a disk that has room again, after one that stopped", "it ends like an undisturbed run")
 def test_when_there_is_room_again_the_next_run_goes_on(undisturbed, disturbed, after):
     ends_alike("full", undisturbed, disturbed, after)
+
+
+@pytest.mark.attempt(
+    "Old runs", "somebody edits our files by hand, and deletes one", "they are as before; what they held lies in /var/backups/fenton"
+)
+def test_files_edited_by_hand_are_put_right_and_what_they_held_is_kept(undisturbed, disturbed, after):
+    ends_alike("fresh", undisturbed, disturbed, after)
+    for path in EDITED:
+        assert SITE.sh(f"tail -n 1 /var/backups/fenton{path}.*", "fresh").splitlines()[-1] == "# by hand"
+    assert SITE.sh("stat -c '%a %U' /var/backups/fenton", "fresh") == "700 root"
 
 
 @pytest.mark.long
@@ -114,5 +137,5 @@ def test_a_server_made_by_an_older_commit_becomes_like_a_fresh_one(undisturbed, 
 @pytest.mark.attempt("Killed runs", "one more run after the one that finished a broken one", "nothing is left to do")
 def test_nothing_is_left_to_do_after_that(after):
     assert after.status == 0, after.complaint
-    again = SITE.run("-l", ",".join([*KILLED, "full"]))
+    again = SITE.run("-l", ",".join([*KILLED, "full", "fresh"]))
     assert (again.status, again.changed) == (0, 0), again.text[-4000:]
