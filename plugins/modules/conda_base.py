@@ -225,8 +225,11 @@ def main():
     prefix, source = given["prefix"], (given["url"], given["sha256"].lower(), given["cache"])
     os.umask(0o022)
     try:
+        beside = os.path.dirname(lock(prefix))
+        if given["state"] == "present" and not module.check_mode:
+            os.makedirs(beside, mode=0o755, exist_ok=True)
         # One that was begun by a run that has been cut off may still be at work.
-        with contextlib.nullcontext() if module.check_mode else alone(lock(prefix)):
+        with contextlib.nullcontext() if module.check_mode or not os.path.isdir(beside) else alone(lock(prefix)):
             there, diff = attend(given, source, module.check_mode)
     except (Failed, OSError) as error:
         module.fail_json(msg=full(error, prefix, source[2], given["uv"]))
