@@ -540,7 +540,8 @@ def test_an_installation_that_a_run_left_behind_is_waited_for_not_begun_again(as
         assert time.monotonic() < until
         time.sleep(0.05)
     (tmp_path / "cache/.part-1").touch()
-    later = subprocess.Popen(["sh", "-c", f"sleep 1; touch {tmp_path}/go"])
+    # Long enough for the second call to begin another, if it did; it passes whichever is quicker.
+    later = subprocess.Popen(["sh", "-c", f"sleep 4; touch {tmp_path}/go"])
     assert not ask("conda_base", given)["changed"]
     later.wait()
     assert (tmp_path / "installs").read_text().splitlines() == [f"-b -p {tmp_path}/opt/conda"]
