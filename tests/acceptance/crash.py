@@ -60,7 +60,8 @@ class Run:
     def __enter__(self):
         # A place of its own for the connections: they are known by it, and no run takes over those of one that was killed.
         self.sockets = tempfile.TemporaryDirectory(prefix="fenton-cp-", dir="/tmp")
-        more = {"ANSIBLE_SSH_CONTROL_PATH_DIR": self.sockets.name, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true", "NO_COLOR": "1"}
+        more = {"ANSIBLE_SSH_CONTROL_PATH_DIR": self.sockets.name, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
+        more |= {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
             [str(word) for word in self.command],

@@ -112,6 +112,11 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
     assert server.docker("systemctl", "reload-or-restart", "fenton-firewall").returncode == 0
 
 
+@pytest.mark.attempt(
+    "Killed runs",
+    "half an installation, rules never loaded, and another role"s rule without the port of this connection",
+    "the next run finishes all of it and stays connected",
+)
 @pytest.mark.once
 def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(alone, server):
     """Another role's rule without the port of this connection, rules that were never loaded, half an installation."""

@@ -1,5 +1,6 @@
 """Runs that are broken off: whatever happened, the next one ends like one that nothing happened to. At length: scripts/torture."""
 
+import concurrent.futures
 import os
 import random
 import shutil
@@ -14,7 +15,7 @@ OLD = "c076720"
 SEED = int(os.environ.get("SEED", 0)) or random.SystemRandom().randrange(1, 10**6)
 KILLED = ["one", "two", "three"]
 SITE = crash.Site("torture", ROOT / "molecule/torture/inventory.yml", ROOT / "molecule/torture/converge.yml")
-# As large as what lies there and a little more, so that it runs full in the middle of the environment.
+# Too little for an environment.
 FILL = "mount -t tmpfs -o size=60m,mode=755 tmpfs /opt"
 # Files of each role that somebody edits.
 EDITED = [
@@ -52,32 +53,47 @@ def undisturbed():
     return run, SITE.state("fresh")
 
 
+def killed(host, moment, whole):
+    """End the host's first run at that moment, and return when that was."""
+    with crash.Run(SITE.command("-l", host), SITE.environment) as run:
+        assert run.until(moment), "it ended before it could be killed"
+        run.kill()
+    return f"after {run.seconds:.1f} s, {len(run.tasks)} of {len(whole.tasks)} tasks: {run.at}"
+
+
+def full(host):
+    """Let a first run find no room on the disk of the environments, make room, and return what the run said."""
+    SITE.sh(FILL, host)
+    run = SITE.run("-l", host)
+    SITE.sh(ROOM, host)
+    assert run.status, "a disk that should be full is not"
+    return run.complaint
+
+
+def made_before(host):
+    """Let the older commit do the first run."""
+    tree = before()
+    site = crash.Site("torture", tree / "molecule/torture/inventory.yml", tree / "molecule/torture/converge.yml", root=tree)
+    run = site.run("-l", host)
+    assert run.status == 0, run.text[-4000:]
+    return f"made by {OLD}"
+
+
 @pytest.fixture(scope="module")
 def disturbed(undisturbed, pytestconfig):
     """Return, by host, what happened to its first run, or to what that had made."""
-    run, _ = undisturbed
-    found = {}
-    screen = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-    for host, moment in zip(KILLED, crash.moments(SEED, len(KILLED), run.tasks, run.seconds), strict=True):
-        with crash.Run(SITE.command("-l", host), SITE.environment) as broken:
-            assert broken.until(moment), "it ended before it could be killed"
-            broken.kill()
-        found[host] = f"seed {SEED}, after {broken.seconds:.1f} s of {run.seconds:.0f}: {broken.at}"
-        screen.write_line(f"{host} is killed: {found[host]}")
-    SITE.sh(FILL, "full")
-    stopped = SITE.run("-l", "full")
-    assert stopped.status, "a disk that should be full is not"
-    SITE.sh(ROOM, "full")
-    found["full"] = stopped.complaint
+    whole, _ = undisturbed
+    moments = crash.moments(SEED, len(KILLED), whole.tasks, whole.seconds)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        runs = {host: pool.submit(killed, host, moment, whole) for host, moment in zip(KILLED, moments, strict=True)}
+        runs["full"] = pool.submit(full, "full")
+        if LONG and not shallow():
+            runs["old"] = pool.submit(made_before, "old")
+        found = {host: run.result() for host, run in runs.items()}
+    with pytestconfig.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+        print(f"\nseed {SEED}", *(f"{host}: {found[host]}" for host in KILLED), sep="\n  ")
     SITE.sh("; ".join(f"echo '# by hand' >>{path}" for path in EDITED) + f"; rm {DELETED}", "fresh")
-    found["fresh"] = "edited by hand"
-    if LONG and not shallow():
-        tree = before()
-        site = crash.Site("torture", tree / "molecule/torture/inventory.yml", tree / "molecule/torture/converge.yml", root=tree)
-        run = site.run("-l", "old")
-        assert run.status == 0, run.text[-4000:]
-        found["old"] = f"made by {OLD}"
-    return found
+    return found | {"fresh": "edited by hand"}
 
 
 @pytest.fixture(scope="module")
