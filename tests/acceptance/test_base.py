@@ -114,7 +114,7 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
 
 @pytest.mark.attempt(
     "Killed runs",
-    "half an installation, rules never loaded, and another role"s rule without the port of this connection",
+    "half an installation, rules never loaded, and a rule of another role without the port of this connection",
     "the next run finishes all of it and stays connected",
 )
 @pytest.mark.once
