@@ -90,6 +90,8 @@ def disturbed(undisturbed, pytestconfig):
         if LONG and not shallow():
             runs["old"] = pool.submit(made_before, "old")
         found = {host: run.result() for host, run in runs.items()}
+    # So that it is known to see something: what a run has made that was killed is not all.
+    assert SITE.differences(undisturbed[1], KILLED[0], patience=0) != []
     with pytestconfig.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
         print(f"\nseed {SEED}", *(f"{host}: {found[host]}" for host in KILLED), sep="\n  ")
     SITE.sh("; ".join(f"echo '# by hand' >>{path}" for path in EDITED) + f"; rm {DELETED}", "fresh")
