@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from ansible.module_utils.conda import kept, read
+from ansible.module_utils.conda import kept, read, taken
 
 
 def digest(path):
@@ -37,6 +37,11 @@ def installer(cache, url):
     return os.path.join(cache, name if name.endswith(".sh") else name + ".sh")
 
 
+def lock(prefix):
+    """Return the path of the lock that whoever installs holds: beside the prefix, which must not be there before the installer has run."""
+    return os.path.join(os.path.dirname(prefix.rstrip("/")), ".%s.lock" % os.path.basename(prefix.rstrip("/")))
+
+
 def has_uv(folder, requirements):
     """Tell whether uv as *requirements* pin it is in *folder*."""
     wanted = hashlib.sha256(requirements.encode()).hexdigest()
@@ -45,6 +50,8 @@ def has_uv(folder, requirements):
 
 def at_rest(given):
     """Return the module's answer where there is nothing to do, else None."""
+    if taken(lock(given["prefix"])):
+        return None
     there = installed(given["prefix"], given["sha256"].lower())
     left = installer(given["cache"], given["url"])
     if given.get("state") == "fetched":

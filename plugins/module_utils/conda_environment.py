@@ -413,6 +413,14 @@ class Builder:
         if os.path.exists(self.state_file):
             os.unlink(self.state_file)
 
+    def sweep(self):
+        """Remove what lies beside the environment while it is being made: a run that was killed leaves it."""
+        beside = os.path.join(self.given["prefix"], "envs", "." + self.name)
+        for path in (self.aside, beside + ".uv-cache"):
+            shutil.rmtree(path, ignore_errors=True)
+        if os.path.exists(beside + ".requirements.txt"):
+            os.unlink(beside + ".requirements.txt")
+
     def apply(self):
         """Do what differs.
 
@@ -427,7 +435,7 @@ class Builder:
             self.update_pip()
         if self.kernel_differs():
             self.update_kernel()
-        shutil.rmtree(self.aside, ignore_errors=True)
+        self.sweep()
         self.look()
         left = self.differences()
         if left:

@@ -43,4 +43,4 @@ def rests(file):
 
 def at_rest(given):
     """Return the module's answer where there is nothing to do, else None."""
-    return {"changed": False, "written": [], "diff": []} if all(map(rests, given["files"])) else None
+    return {"changed": False, "written": [], "kept": {}, "diff": []} if all(map(rests, given["files"])) else None

@@ -58,6 +58,7 @@ EXAMPLES = r"""
     cache: /var/cache/fenton
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -65,8 +66,9 @@ import tempfile
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import CERTIFICATES, Failed, conceal, kept, read, run, tighten, write
-from ansible.module_utils.conda_base import digest, has_uv, installed, installer, marker
+from ansible.module_utils.conda import CERTIFICATES, Failed, alone, conceal, kept, read, run, tighten, write
+from ansible.module_utils.conda_base import digest, has_uv, installed, installer, lock, marker
+from ansible.module_utils.disk import full
 from ansible.module_utils.urls import open_url
 
 ADVICE = "give the right pair as anaconda_url and anaconda_checksum in group_vars/all/anaconda.yml"
@@ -133,8 +135,11 @@ def install(prefix, url, sha256, cache):
 def forget(cache, url):
     """Remove the installer, and the cache when it is empty: a gigabyte for Anaconda, and the marker tells what is installed."""
     path = installer(cache, url)
-    if os.path.exists(path):
-        os.unlink(path)
+    names = os.listdir(cache) if os.path.isdir(cache) else []
+    # What begins with .part- is of a download that was killed.
+    for left in [path] + [os.path.join(cache, name) for name in names if name.startswith(".part-")]:
+        if os.path.exists(left):
+            os.unlink(left)
     if os.path.isdir(cache) and not os.listdir(cache):
         os.rmdir(cache)
 
@@ -162,6 +167,42 @@ def install_uv(prefix, folder, requirements, index):
     os.rename(aside, folder)
 
 
+def attend(given, source, check_mode):
+    """Do what is wanted, or in check mode only say what would be done.
+
+    :arg given: the options.
+    :arg source: address, sum and directory of the installer.
+    :returns: whether it was installed before, and the diff; for ``fetched`` a diff that says nothing but that there is one.
+    :raises Failed: with a sentence.
+    """
+    prefix = given["prefix"]
+    there = installed(prefix, source[1])
+    if given["state"] == "fetched":
+        stale = not there and digest(installer(source[2], source[0])) != source[1]
+        if stale and not check_mode:
+            fetch(*source)
+        return there, [{}] if stale else []
+    before = read(marker(prefix)).strip() or ("unfinished" if os.path.exists(prefix) else "nothing")
+    diff = []
+    if not there:
+        after = "%s  %s" % (source[1], os.path.basename(installer(source[2], source[0])))
+        diff.append({"before_header": prefix, "after_header": prefix, "before": before + "\n", "after": after + "\n"})
+        if not check_mode:
+            install(prefix, *source)
+    for path, text in given["files"].items():
+        if not kept(path, text):
+            diff.append({"before_header": path, "after_header": path, "before": read(path), "after": text})
+            if not check_mode:
+                write(path, text)
+    if given["uv"] and not has_uv(given["uv"], given["uv_requirements"]):
+        diff.append({"before_header": given["uv"], "after_header": given["uv"], "before": "", "after": "uv\n"})
+        if not check_mode:
+            install_uv(prefix, given["uv"], given["uv_requirements"], given["index"])
+    if not check_mode:
+        forget(source[2], source[0])
+    return there, diff
+
+
 def main():
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -183,33 +224,15 @@ def main():
     conceal(module, given["index"])
     prefix, source = given["prefix"], (given["url"], given["sha256"].lower(), given["cache"])
     os.umask(0o022)
-    there = installed(prefix, source[1])
     try:
-        if given["state"] == "fetched":
-            stale = not there and digest(installer(source[2], source[0])) != source[1]
-            if stale and not module.check_mode:
-                fetch(*source)
-            module.exit_json(changed=stale, installed=there)
-        before = read(marker(prefix)).strip() or ("unfinished" if os.path.exists(prefix) else "nothing")
-        diff = []
-        if not there:
-            after = "%s  %s" % (source[1], os.path.basename(installer(source[2], source[0])))
-            diff.append({"before_header": prefix, "after_header": prefix, "before": before + "\n", "after": after + "\n"})
-            if not module.check_mode:
-                install(prefix, *source)
-        for path, text in given["files"].items():
-            if not kept(path, text):
-                diff.append({"before_header": path, "after_header": path, "before": read(path), "after": text})
-                if not module.check_mode:
-                    write(path, text)
-        if given["uv"] and not has_uv(given["uv"], given["uv_requirements"]):
-            diff.append({"before_header": given["uv"], "after_header": given["uv"], "before": "", "after": "uv\n"})
-            if not module.check_mode:
-                install_uv(prefix, given["uv"], given["uv_requirements"], given["index"])
-        if not module.check_mode:
-            forget(source[2], source[0])
-    except Failed as error:
-        module.fail_json(msg=str(error))
+        beside = os.path.dirname(lock(prefix))
+        if given["state"] == "present" and not module.check_mode:
+            os.makedirs(beside, mode=0o755, exist_ok=True)
+        # One that was begun by a run that has been cut off may still be at work.
+        with contextlib.nullcontext() if module.check_mode or not os.path.isdir(beside) else alone(lock(prefix)):
+            there, diff = attend(given, source, module.check_mode)
+    except (Failed, OSError) as error:
+        module.fail_json(msg=full(error, prefix, source[2], given["uv"]))
     module.exit_json(changed=bool(diff), diff=diff, installed=there)
 
 

@@ -83,6 +83,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.conda import Failed, alone, conceal, read
 from ansible.module_utils.conda_environment import KERNELS, Builder, lock
+from ansible.module_utils.disk import full
 
 
 def lines(listing):
@@ -140,10 +141,10 @@ def main():
         with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
             differences, diff = attend(Builder(module.params), module.check_mode)
     except Failed as error:
-        module.fail_json(msg=str(error), **record)
+        module.fail_json(msg=full(error, module.params["prefix"]), **record)
     except OSError as error:
-        text = "environment %s: %s; free the disk or mend the file system, and run again"
-        module.fail_json(msg=text % (module.params["name"], error), **record)
+        text = "environment %s: %s; mend the file system, and run again" % (module.params["name"], error)
+        module.fail_json(msg=full(text, module.params["prefix"]), **record)
     module.exit_json(changed=bool(differences), differences=differences, diff=diff, **record)
 
 

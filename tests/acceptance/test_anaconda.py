@@ -157,6 +157,11 @@ def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
     assert birth(server) == before
 
 
+@pytest.mark.attempt(
+    "Killed runs",
+    "an environment is half deleted or half made: {damage}",
+    "the next run makes it whole",
+)
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 @pytest.mark.parametrize(
@@ -178,6 +183,11 @@ def test_a_half_deleted_or_half_made_environment_is_whole_after_the_next_run(ser
     assert server.docker(f"{SMALL}/bin/sample-tool").stdout == "sample-tool 1.0\n"
 
 
+@pytest.mark.attempt(
+    "Killed runs",
+    "what makes an environment is killed on the server ({step})",
+    "the run fails, the next one finishes it, the one after changes nothing",
+)
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
 @pytest.mark.parametrize("step", ["[b]in/conda create", "[u]v pip install", "[m] compileall"])

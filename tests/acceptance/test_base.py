@@ -114,6 +114,11 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
 
 
 @pytest.mark.attempt("Lock-out", "the firewall's rule for ssh names another port than this connection's", "the next run opens this one too")
+@pytest.mark.attempt(
+    "Killed runs",
+    "half an installation, rules never loaded, and a rule of another role without the port of this connection",
+    "the next run finishes all of it and stays connected",
+)
 @pytest.mark.once
 def test_an_interrupted_run_is_finished_and_never_shuts_itself_out(alone, server):
     """Another role's rule without the port of this connection, rules that were never loaded, half an installation."""

@@ -146,6 +146,11 @@ def test_a_run_that_changes_nothing_keeps_to_its_budget(server, tmp_path):
 ROUNDS = together(edits())
 
 
+@pytest.mark.attempt(
+    "Old runs",
+    "everything that a role keeps is edited, deleted, stopped or given another mode by hand, each role in turn",
+    "the next run puts it right",
+)
 @pytest.mark.once
 @long
 @pytest.mark.parametrize("edits", ROUNDS, ids=["; ".join(f"{role}: {what}" for role, what, *_ in one) for one in ROUNDS])

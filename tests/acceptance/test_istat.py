@@ -166,6 +166,11 @@ def test_another_source_than_the_pinned_one_is_refused_before_the_first_change(s
     assert state(server) == before
 
 
+@pytest.mark.attempt(
+    "Killed runs",
+    "a program that is being built from source is killed",
+    "the old one goes on, the next run builds the new one",
+)
 @pytest.mark.long
 @pytest.mark.once
 def test_a_build_that_is_killed_leaves_the_old_server_and_the_next_run_builds_the_new_one(server, knock, restored):

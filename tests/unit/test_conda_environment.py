@@ -515,3 +515,35 @@ def test_the_password_of_an_index_is_printed_nowhere(ask, site):
     # Nobody removes it.
     assert "hunter2" not in record.read_text() and len(record.read_text()) < 5000
     record.unlink()
+
+
+INSTALLER = """#!/bin/sh
+# -b -p PREFIX [-u]
+echo "$*" >>{root}/installs
+mkdir -p "$3/bin" "$3/conda-meta"
+until [ -e {root}/go ]; do sleep 0.05; done
+touch "$3/conda-meta/history"
+printf '#!/bin/sh\\necho conda 1.0\\n' >"$3/bin/conda"
+chmod +x "$3/bin/conda"
+"""
+
+
+def test_an_installation_that_a_run_left_behind_is_waited_for_not_begun_again(ask, tmp_path):
+    file = tmp_path / "conda.sh"
+    file.write_text(INSTALLER.format(root=tmp_path))
+    given = {"prefix": str(tmp_path / "opt/conda"), "url": f"file://{file}", "cache": str(tmp_path / "cache")}
+    given["sha256"] = conda_base.digest(str(file))
+    # The run that began it is no more, and nobody listens to the module.
+    assert ask("conda_base", given, "-B", "60", "-P", "0")["started"]
+    until = time.monotonic() + 20
+    while not (tmp_path / "installs").exists():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    (tmp_path / "cache/.part-1").touch()
+    # Long enough for the second call to begin another, if it did; it passes whichever is quicker.
+    later = subprocess.Popen(["sh", "-c", f"sleep 4; touch {tmp_path}/go"])
+    assert not ask("conda_base", given)["changed"]
+    later.wait()
+    assert (tmp_path / "installs").read_text().splitlines() == [f"-b -p {tmp_path}/opt/conda"]
+    assert sorted(os.listdir(tmp_path)) == ["conda.sh", "go", "installs", "opt"]
+    assert os.listdir(tmp_path / "opt") == ["conda"]

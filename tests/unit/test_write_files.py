@@ -3,6 +3,7 @@
 import getpass
 import grp
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 
 
+BACKUPS = Path("/var/backups/fenton") if os.geteuid() == 0 else Path("~/.local/state/fenton/backups").expanduser()
+
+
 @pytest.fixture
-def write(ask):
-    """Return a function that runs the module and returns its result."""
+def write(ask, tmp_path):
+    """Return a function that runs the module and returns its result; what it has kept goes."""
 
     def run(*files, check=False):
         return ask("write_files", {"files": [{**ME, **file} for file in files]}, "--diff", *(["--check"] if check else []))
 
-    return run
+    yield run
+    shutil.rmtree(f"{BACKUPS}{tmp_path}", ignore_errors=True)
 
 
 def test_files_are_written_once_with_their_modes_and_parents(write, tmp_path):
@@ -70,3 +75,21 @@ def test_check_mode_says_what_it_would_write_and_needs_no_checker(write, tmp_pat
     assert not write({"dest": tmp_path / "two", "content": "x\n"}, check=True)["changed"]
     assert write({"dest": tmp_path / "two", "content": "x\n", "mode": "0600"}, check=True)["changed"]
     assert (tmp_path / "two").stat().st_mode & 0o777 == 0o644
+
+
+def test_what_was_there_is_kept_three_times_with_its_mode_and_no_more(write, tmp_path):
+    one = tmp_path / "secret"
+    file = {"dest": one, "content": "right\n", "mode": "0600"}
+    assert write(file)["kept"] == {}
+    for number in range(4):
+        one.write_text(f"by hand {number}\n")
+        kept = Path(write(file)["kept"][str(one)])
+        assert kept.read_text() == f"by hand {number}\n"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        kept.rename(kept.with_name(f"secret.2026-01-0{number + 1}T000000Z"))
+    assert BACKUPS.stat().st_mode & 0o777 == 0o700
+    one.write_text("by hand 4\n")
+    write(file)
+    texts = [each.read_text() for each in sorted(kept.parent.iterdir())]
+    assert texts == ["by hand 2\n", "by hand 3\n", "by hand 4\n"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["secret"]
