@@ -224,20 +224,27 @@ def bad_files(name, value, directories):
 
 
 def strangers(host, groups, playbooks):
-    """Return a sentence when no play but those for all hosts is for *host*, else nothing: its group may be misspelt.
+    """Return a sentence when no play is for *host*, but those for all hosts, and that looks like a mistake; else nothing.
+
+    A host without any group is one, and a group whose name is nearly that of a play. A group of another name may be somebody's spare hosts.
 
     :arg groups: names of the groups that it belongs to.
     :arg playbooks: paths.
     """
     wanted = [str(play["hosts"]) for playbook in playbooks for play in plays(playbook) if play.get("hosts") not in (None, "all")]
-    if any(matches(pattern, host, groups) for pattern in wanted) or not wanted:
+    if any(matches(pattern, host, groups) for pattern in wanted):
         return ""
     known = list(dict.fromkeys(name for pattern in wanted for name in re.split(r"[,:]", pattern)))
-    near = [close for group in groups for close in difflib.get_close_matches(group, known, n=1)]
     groups = [group for group in groups if group != "ungrouped"]
-    said = f"is in the group {', '.join(groups)}" if groups else "is in no group"
-    advice = f"did you mean {near[0]}?" if near else f"put it under one of {', '.join(known)}"
-    return f"{host}: it {said}, and no play is for it; {advice} (inventory/hosts.yml shows how)"
+    for group in groups:
+        near = difflib.get_close_matches(group, [*known, "gpu_servers", "cpu_servers", "hpc_nodes"], n=1, cutoff=0.8)
+        if near:
+            return (
+                f"{host}: it is in the group {group}, and no play is for that; did you mean {near[0]}? inventory/hosts.yml shows all groups"
+            )
+    if groups or not known:
+        return ""
+    return f"{host}: it is in no group, and so no play is for it; put it under one of {', '.join(known)}; inventory/hosts.yml shows how"
 
 
 YAML_WORDS = {"no": False, "off": False, "false": False, "yes": True, "on": True, "true": True}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, WORK, run
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-pytestmark = pytest.mark.attempt("Bad input", "{name}", "refused before the first change; variable, value and cure are named")
+refuses = pytest.mark.attempt("Bad input", "{name}", "refused before the first change; variable, value and cure are named")
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJajWIzSx4/auS+UI1VGZF5Oc7YAbxCaV7k4+pZ1yDrS ada"
 ADA = {"name": "ada", "keys": [KEY]}
@@ -310,12 +310,15 @@ def refusals(server, tmp_path_factory):
     """Return by case what one run says, for a hundred hosts that are all the same server; who was changed; what differs there then."""
     place = tmp_path_factory.mktemp("inventory")
     (place / "host_vars").mkdir()
+    # What the scenario's inventory says with words that are relative to it.
+    tom = {"name": "tom", "keys": [(WORK / "id_ed25519.pub").read_text().strip()]}
+    usual = {**server.variables, "base_administrators": [tom], "artifacts_dir": str(place), "exporters_sources": []}
     hosts = {f"case-{number}": name for number, name in enumerate(CASES)}
     watchers = [host for host, name in hosts.items() if any(key.startswith(("monitoring_", "dashboard_")) for key in CASES[name][0])]
     (place / "hosts.yml").write_text(yaml.safe_dump(groups(gpu_servers=hosts, monitoring=watchers)))
     for host, name in hosts.items():
         # A cluster is of hosts that are there.
-        values = json.loads(json.dumps({"exporters_sources": [], **server.variables, **CASES[name][0]}).replace('"fenton"', f'"{host}"'))
+        values = json.loads(json.dumps({**usual, **CASES[name][0]}).replace('"fenton"', f'"{host}"'))
         (place / "host_vars" / f"{host}.yml").write_text(yaml.safe_dump(values))
     before = state(server)
     done = site(place / "hosts.yml", "--forks", "4", report=place / "report.json")
@@ -349,6 +352,7 @@ def places(variable):
     return [str(file.relative_to(ROOT)) for file in files if re.search(rf"^(#\s*)?{variable}:", file.read_text(), re.M)]
 
 
+@refuses
 @pytest.mark.parametrize("name", CASES)
 def test_refuses(refusals, name):
     said, changed, _ = refusals
@@ -392,15 +396,16 @@ FILES = {
         {"hosts.yml": yaml.safe_dump(groups())}, "hosts.yml has no host", "write the name and ansible_host of one under gpu_servers"),
     "a misspelt group": (
         {"hosts.yml": yaml.safe_dump({"all": {"children": {"gpu_server": {"hosts": {"fenton": HOST}}, "servers": {}}}})},
-        "fenton: it is in the group gpu_server, and no play is for it", "did you mean servers?"),
+        "fenton: it is in the group gpu_server, and no play is for that", "did you mean servers?"),
     "a host in no group": (
         {"hosts.yml": yaml.safe_dump({"all": {"hosts": {"fenton": HOST}}})},
-        "fenton: it is in no group, and no play is for it", "put it under one of servers, "),
+        "fenton: it is in no group, and so no play is for it", "put it under one of servers, "),
     "a host that the inventory does not have": (
         {"hosts.yml": yaml.safe_dump(GOOD)}, "Could not match supplied host pattern, ignoring: fenten"),
 }  # fmt: skip
 
 
+@refuses
 @pytest.mark.parametrize("name", FILES)
 def test_refuses_files(tmp_path, name):
     texts, *words = FILES[name]
@@ -414,6 +419,7 @@ def test_refuses_files(tmp_path, name):
     assert "changed=1" not in said
 
 
+@refuses
 @pytest.mark.parametrize("name", ["a release that is not supported"])
 def test_refuses_an_unsupported_release(server, refused, name):
     release = server.docker("cat", "/etc/os-release").stdout
@@ -425,6 +431,7 @@ def test_refuses_an_unsupported_release(server, refused, name):
         server.docker("sh", "-c", f"cat >/etc/os-release <<'EOF'\n{release}EOF\ncat >/etc/debian_version <<'EOF'\n{version}EOF")
 
 
+@refuses
 @pytest.mark.parametrize("name", ["a password beside a wrong value: it is not shown, -vvv or not"])
 def test_a_given_password_is_not_shown_when_it_is_refused(refused, name):
     said = refused({"jupyter_users": [{"name": "ada", "port": "soon", "password": "correct horse"}]}, "-vvv")
