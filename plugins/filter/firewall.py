@@ -112,27 +112,41 @@ def is_network(text):
 
 
 def declared(text):
-    """Return what rules say: a list of ``(protocol, set of ports, comment)``.
+    """Return what rules say: a list of ``(protocol, set of ports, comment)``. The table's own ones have no comment.
 
     :arg text: rules as a file of ours or as ``nft list`` writes them.
     """
-    found = re.findall(r"\b(tcp|udp) dport (?:\{ ([^}]*) \}|(\S+)) accept(?: comment \"([^\"]*)\")?", text)
+    found = re.findall(r"\b(tcp|udp) dport (?:\{ ([^}]*) \}|(\S+)) accept comment \"([^\"]*)\"", text)
     return [(protocol, numbers(re.split(r",\s*", several or one)), comment) for protocol, several, one, comment in found]
 
 
 def listener(line):
-    """Return what a line of ``ss -Hltunp``, with the unit of its process behind it, says: protocol, address, port, program and unit."""
+    """Return what a line of ``ss -Hltunp``, with the control group of its process behind it, says: a dictionary.
+
+    Its keys are protocol, address, port, program, unit and user, the number of whose own systemd runs the unit; empty for the system's.
+    """
     words = line.split()
     address, _, port = words[4].rpartition(":")
     name = re.search(r'users:\(\("([^"]+)"', line)
-    unit = re.search(r" unit=(\S+)$", line)
+    group = line.rpartition(" unit=")[2].strip()
+    units = re.findall(r"[^/]+\.(?:service|scope)", group)
+    user = re.search(r"/user@(\d+)\.service/", group)
     return {
         "protocol": words[0],
         "address": address.partition("%")[0].strip("[]").removeprefix("::ffff:"),
         "port": int(port),
         "program": name[1] if name else "the kernel",
-        "unit": unit[1] if unit else "",
+        "unit": units[-1] if units else "",
+        "user": user[1] if user else "",
     }
+
+
+def stops(each):
+    """Return the command that ends a listener, as from :func:`listener`."""
+    if not each["unit"].endswith((".service", ".socket")):
+        return f"`fuser -k {each['port']}/{each['protocol']}`"
+    user = f" --user --machine={each['user']}@.host" if each["user"] else ""
+    return f"`systemctl{user} disable --now {each['unit']}`"
 
 
 def firewall_truth(looked, others=(), behind=()):
@@ -141,7 +155,7 @@ def firewall_truth(looked, others=(), behind=()):
     :arg looked: what ``verify`` has seen: lines of ``listening`` and of ``sockets`` (systemd's own), texts ``rules`` (files) and ``ports``
         (loaded), and ``ephemeral``, first and last port that the kernel gives to whoever wants any.
     :arg others: ``base_other_ports``.
-    :arg behind: names of programs that listen everywhere by nature, and stay behind the firewall.
+    :arg behind: names of programs, or beginnings of those of units, that listen beyond loopback by nature and stay behind the firewall.
     :returns: dictionary of two lists; an entry of ``foreign`` has ``program``, ``where``, ``protocol``, ``port`` and ``stop``, one of
         ``closed`` has ``service`` and ``what``.
     """
@@ -163,22 +177,25 @@ def firewall_truth(looked, others=(), behind=()):
         listening.add((each["protocol"], each["port"]))
         # A program that asks something over UDP waits for the answer on a port that the kernel gives it.
         asking = each["protocol"] == "udp" and first <= each["port"] <= last
-        if (each["protocol"], each["port"]) in known or asking or each["program"] in behind or "slurmstepd" in each["unit"]:
+        # What jobs open comes and goes; in a container slurmd has them in its own group.
+        job = "slurmstepd" in each["unit"] or each["unit"] == "slurmd.service" and each["program"] != "slurmd"
+        inside = each["program"] in behind or each["unit"].startswith(tuple(behind))
+        if (each["protocol"], each["port"]) in known or asking or job or inside:
             continue
         address = f"[{each['address']}]" if ":" in each["address"] else each["address"]
         if each["program"] == "systemd":
             each["unit"] = next((unit for place, unit in sockets.items() if place.endswith(f":{each['port']}")), each["unit"])
-        entry = found.setdefault((each["program"], each["unit"], each["protocol"], each["port"]), [])
-        entry.append(f"{address}:{each['port']}")
+        one = found.setdefault((each["program"], each["unit"], each["protocol"], each["port"]), {**each, "places": []})
+        one["places"].append(f"{address}:{each['port']}")
     foreign = [
         {
-            "program": f"{program} ({unit})" if unit else program,
-            "where": f"{protocol} {', '.join(sorted(places))}",
-            "protocol": protocol,
-            "port": port,
-            "stop": f"`systemctl disable --now {unit}`" if unit.endswith((".service", ".socket")) else f"`fuser -k {port}/{protocol}`",
+            "program": f"{one['program']} ({one['unit']})" if one["unit"] else one["program"],
+            "where": f"{one['protocol']} {', '.join(sorted(one['places']))}",
+            "protocol": one["protocol"],
+            "port": one["port"],
+            "stop": stops(one),
         }
-        for (program, unit, protocol, port), places in found.items()
+        for one in found.values()
     ]
     closed = []
     for protocol, ports, comment in rules:

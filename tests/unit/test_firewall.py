@@ -46,6 +46,7 @@ def test_what_is_there_at_times_has_a_line_of_its_own():
 
 
 RULES = """
+    udp sport 67 udp dport 68 accept
     tcp dport { 22 } accept comment "ssh"
     ip saddr 192.0.2.0/24 tcp dport { 8888-8889 } accept comment "jupyter"
     tcp dport { 6000-6009 } accept comment "lab, on demand"
@@ -59,22 +60,22 @@ LOADED = """
 	}
 """
 LISTENING = """
-tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=76,fd=6)) unit=ssh.service
-tcp LISTEN 0 128 [::]:22 [::]:* users:(("sshd",pid=76,fd=7)) unit=ssh.service
-tcp LISTEN 0 128 *:8888 *:* users:(("python",pid=77,fd=7)) unit=jupyter@ada.service
-tcp LISTEN 0 128 *:8889 *:* users:(("python",pid=78,fd=7)) unit=jupyter@tom.service
-tcp LISTEN 0 128 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=9,fd=7)) unit=systemd-resolved.service
-tcp LISTEN 0 128 [::1]:631 [::]:* users:(("cupsd",pid=9,fd=7)) unit=cups.service
-tcp LISTEN 0 128 [::ffff:127.0.0.1]:8125 *:* users:(("agent",pid=9,fd=7)) unit=agent.service
-udp UNCONN 0 0 192.0.2.7%eth0:68 0.0.0.0:* users:(("systemd-network",pid=9,fd=7)) unit=systemd-networkd.service
-udp UNCONN 0 0 0.0.0.0:40123 0.0.0.0:* users:(("rsyslogd",pid=9,fd=7)) unit=rsyslog.service
-tcp LISTEN 0 128 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=9,fd=4),("systemd",pid=1,fd=9)) unit=rpcbind.service
+tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=76,fd=6)) unit=/system.slice/ssh.service
+tcp LISTEN 0 128 [::]:22 [::]:* users:(("sshd",pid=76,fd=7)) unit=/system.slice/ssh.service
+tcp LISTEN 0 128 *:8888 *:* users:(("python",pid=77,fd=7)) unit=/system.slice/jupyter@ada.service
+tcp LISTEN 0 128 *:8889 *:* users:(("python",pid=78,fd=7)) unit=/system.slice/jupyter@tom.service
+tcp LISTEN 0 128 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=9,fd=7)) unit=/system.slice/systemd-resolved.service
+tcp LISTEN 0 128 [::1]:631 [::]:* users:(("cupsd",pid=9,fd=7)) unit=/system.slice/cups.service
+tcp LISTEN 0 128 [::ffff:127.0.0.1]:8125 *:* users:(("agent",pid=9,fd=7)) unit=/system.slice/agent.service
+udp UNCONN 0 0 192.0.2.7%eth0:68 0.0.0.0:* users:(("systemd-network",pid=9,fd=7)) unit=/system.slice/systemd-networkd.service
+udp UNCONN 0 0 0.0.0.0:40123 0.0.0.0:* users:(("rsyslogd",pid=9,fd=7)) unit=/system.slice/rsyslog.service
+tcp LISTEN 0 128 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=9,fd=4),("systemd",pid=1,fd=9)) unit=/system.slice/rpcbind.service
 """
 
 
 def truth(more="", loaded=LOADED, listening=LISTENING, sockets=(), others=()):
     looked = {"rules": RULES, "ports": loaded, "ephemeral": "32768\t60999", "sockets": sockets}
-    return firewall_truth({**looked, "listening": (listening + more).split("\n")[1:-1]}, others, ["rpcbind"])
+    return firewall_truth({**looked, "listening": (listening + more).split("\n")[1:-1]}, others, ["rpcbind", "ipcontroller-"])
 
 
 def test_who_listens_where_a_role_has_opened_and_inside_is_no_stranger():
@@ -83,15 +84,32 @@ def test_who_listens_where_a_role_has_opened_and_inside_is_no_stranger():
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "[::]", "*", "192.0.2.7", "[2001:db8::7]", "[fe80::1]%eth0"])
 def test_a_stranger_is_named_on_every_kind_of_address(address):
-    found = truth(f'tcp LISTEN 0 5 {address}:4444 *:* users:(("nc",pid=5,fd=3)) unit=session-3.scope\n')["foreign"]
+    found = truth(f'tcp LISTEN 0 5 {address}:4444 *:* users:(("nc",pid=5,fd=3)) unit=/user.slice/user-1000.slice/session-3.scope\n')[
+        "foreign"
+    ]
     assert [(one["program"], one["port"], one["stop"]) for one in found] == [("nc (session-3.scope)", 4444, "`fuser -k 4444/tcp`")]
 
 
 def test_both_families_of_one_program_are_one_stranger():
-    lines = "".join(f'tcp LISTEN 0 5 {where}:80 *:* users:(("nginx",pid=5,fd=3)) unit=nginx.service\n' for where in ("0.0.0.0", "[::]"))
+    lines = "".join(
+        f'tcp LISTEN 0 5 {where}:80 *:* users:(("nginx",pid=5,fd=3)) unit=/docker/1f/system.slice/nginx.service\n'
+        for where in ("0.0.0.0", "[::]")
+    )
     (found,) = truth(lines)["foreign"]
     assert found["where"] == "tcp 0.0.0.0:80, [::]:80"
     assert found["stop"] == "`systemctl disable --now nginx.service`"
+
+
+def test_a_unit_of_a_person_s_own_is_stopped_as_such():
+    own = "/user.slice/user-1000.slice/user@1000.service/app.slice/web.service"
+    (found,) = truth(f'tcp LISTEN 0 5 *:80 *:* users:(("nginx",pid=5,fd=3)) unit={own}\n')["foreign"]
+    assert found["stop"] == "`systemctl --user --machine=1000@.host disable --now web.service`"
+
+
+@pytest.mark.parametrize("group", ["/system.slice/slurmd.service", "/system.slice/slurmstepd.scope/job_7/step_0/user/task_0"])
+def test_what_jobs_open_is_left_alone(group):
+    assert not truth(f'tcp LISTEN 0 5 *:40123 *:* users:(("python",pid=5,fd=3)) unit={group}\n')["foreign"]
+    assert truth('tcp LISTEN 0 5 *:6818 *:* users:(("slurmd",pid=5,fd=3)) unit=/system.slice/slurmd.service\n')["foreign"]
 
 
 def test_what_systemd_holds_open_is_called_by_its_socket():
@@ -105,7 +123,7 @@ def test_the_kernel_itself_may_listen():
 
 
 def test_what_the_owner_declares_is_no_stranger():
-    line = 'udp UNCONN 0 5 *:5353 *:* users:(("avahi",pid=5,fd=3)) unit=avahi.service\n'
+    line = 'udp UNCONN 0 5 *:5353 *:* users:(("avahi",pid=5,fd=3)) unit=/system.slice/avahi.service\n'
     assert truth(line, others=[{"port": 5353, "reason": "names"}])["foreign"]
     assert not truth(line, others=[{"port": "5350-5353", "protocol": "udp", "reason": "names"}])["foreign"]
 
