@@ -86,7 +86,8 @@ def tls_problems(certificate, key, names, now=None):
         try:
             texts[variable] = pem(value)
         except AnsibleFilterError as error:
-            problems.append(f"{variable}: {error.message}; {CURE}")
+            why = getattr(error.__cause__, "strerror", None) or "it is no text"
+            problems.append(f"{variable}: {value} cannot be read ({why}); {CURE}")
     if problems:
         return problems
     shown = "the given text" if "-----BEGIN" in certificate else certificate

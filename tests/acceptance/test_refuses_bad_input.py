@@ -347,8 +347,8 @@ def refused(server):
 
 
 def places(variable):
-    """Return the files of the repository's own group_vars that set a variable, or show how."""
-    files = (ROOT / "group_vars").rglob("*.yml")
+    """Return the files of the repository's own group_vars that set a variable for such a host, or show how."""
+    files = [file for name in ("all", "workbenches", "monitoring") for file in (ROOT / "group_vars" / name).glob("*.yml")]
     return [str(file.relative_to(ROOT)) for file in files if re.search(rf"^(#\s*)?{variable}:", file.read_text(), re.M)]
 
 
