@@ -87,7 +87,7 @@ def tls_problems(certificate, key, names, now=None):
             texts[variable] = pem(value)
         except AnsibleFilterError as error:
             why = getattr(error.__cause__, "strerror", None) or "it is no text"
-            problems.append(f"{variable}: {value} cannot be read ({why}); {CURE}")
+            problems.append(f"{variable}: {value} cannot be read: {why}; {CURE}")
     if problems:
         return problems
     shown = "the given text" if "-----BEGIN" in certificate else certificate
