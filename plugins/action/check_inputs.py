@@ -305,9 +305,10 @@ class ActionModule(ActionBase):
         bases = dict.fromkeys([ROOT, *(each.resolve().parent for each in (*playbooks, *sources))])
         self._places = [*(file for base in bases for file in files_of(base, host, groups)), *sources]
 
-        stranger = strangers(host, groups, playbooks) if ROOT / "site.yml" in [each.resolve() for each in playbooks] else ""
+        whole = ROOT / "site.yml" in [each.resolve() for each in playbooks]
+        stranger = strangers(host, groups, playbooks) if whole and not wanted else ""
         if stranger:
-            raise AnsibleActionFail(stranger + "".join(f"; {each}" for each in sources and [f"it is written in {sources[0]}"]))
+            raise AnsibleActionFail(stranger + (f"; it is written in {sources[0]}" if sources else ""))
         self._bases = bases
         problems = [self._with_place(name, text) for name, text in unknown(sorted(task_vars), specs).items()]
         known = {name for entries in specs.values() for options in entries.values() for name in options}
