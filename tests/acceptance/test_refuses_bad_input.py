@@ -396,7 +396,7 @@ FILES = {
         {"hosts.yml": yaml.safe_dump(groups())}, "hosts.yml has no host", "write the name and ansible_host of one under gpu_servers"),
     "a misspelt group": (
         {"hosts.yml": yaml.safe_dump({"all": {"children": {"gpu_server": {"hosts": {"fenton": HOST}}, "servers": {}}}})},
-        "fenton: it is in the group gpu_server, and no play is for that", "did you mean servers?"),
+        "fenton: it is in the group gpu_server, and no play is for that", "did you mean gpu_servers?"),
     "a host in no group": (
         {"hosts.yml": yaml.safe_dump({"all": {"hosts": {"fenton": HOST}}})},
         "fenton: it is in no group, and so no play is for it", "put it under one of servers, "),
