@@ -145,7 +145,8 @@ def test_the_doctor_compares_who_listens_with_what_is_declared(alone, server, tm
     assert broken(server, tmp_path) == {}
     server.docker("sh", "-c", f"sed -i 's/, on demand//' {rule}; systemctl reload fenton-firewall")
     units = {"four": (4444,), "six": (4445, "INET6", "::"), "datagrams": (4446, "INET", "0.0.0.0", "DGRAM"), "declared": (8081,)}
-    inside = {"inside-four": (4447, "INET", "127.0.0.1"), "inside-six": (4448, "INET6", "::1")}
+    # The engine's networks have no IPv6, and then loopback has no ::1.
+    inside = {"inside": (4447, "INET", "127.0.0.1")}
     try:
         for unit, words in {**units, **inside}.items():
             listens(server, f"stranger-{unit}", *words)
@@ -157,7 +158,7 @@ def test_the_doctor_compares_who_listens_with_what_is_declared(alone, server, tm
             )
         assert "{port: 4446, protocol: udp, reason:" in said[FOREIGN]
         assert f"host_vars/{server.name}/base.yml" in said[FOREIGN]
-        assert not [port for port in ("4447", "4448", "8081") if port in said[FOREIGN]]
+        assert not [port for port in ("4447", "8081") if port in said[FOREIGN]]
         # Of the two declared ports one has its program.
         assert "example: tcp 8082 is open, and nobody listens." in said[CLOSED]
         server.docker("systemctl", "stop", "stranger-declared")
