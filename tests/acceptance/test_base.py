@@ -46,6 +46,7 @@ def listeners(alone, server):
     server.docker("systemctl", "stop", *(f"listen-{port}" for port in ports))
 
 
+@pytest.mark.attempt("Firewall truth", "programs listen on ports that are open, open to others only, and not open", "each is reached by those whom the rule names, and by nobody else")
 def test_an_opened_port_is_reached_and_no_other(server, listeners):
     assert {port: connects(server.address, port) for port in listeners} == {
         8081: True, 8082: True, 8083: False, 8084: False, 8085: True, 8086: False,
@@ -56,6 +57,7 @@ def test_the_server_reaches_itself(server, listeners):
     assert server.docker("curl", "-sf", "-o", "/dev/null", f"http://{server.address}:8084/").returncode == 0
 
 
+@pytest.mark.attempt("Firewall truth", "the same over IPv6", "filtered as IPv4 is")
 def test_ipv6_is_filtered_too(alone, server):
     """The loaded rules in a network of their own, because the engine's networks have no IPv6."""
     script = """
