@@ -46,7 +46,11 @@ def listeners(alone, server):
     server.docker("systemctl", "stop", *(f"listen-{port}" for port in ports))
 
 
-@pytest.mark.attempt("Firewall truth", "programs listen on ports that are open, open to others only, and not open", "each is reached by those whom the rule names, and by nobody else")
+@pytest.mark.attempt(
+    "Firewall truth",
+    "programs listen on ports that are open, open to others only, and not open",
+    "each is reached by those whom the rule names, and by nobody else",
+)
 def test_an_opened_port_is_reached_and_no_other(server, listeners):
     assert {port: connects(server.address, port) for port in listeners} == {
         8081: True, 8082: True, 8083: False, 8084: False, 8085: True, 8086: False,
@@ -401,7 +405,9 @@ def test_an_empty_disk_is_made_once_and_its_data_stay(server, disk):
 
 @pytest.mark.once
 @pytest.mark.attempt(
-    "Storage", "base_disks names a disk that holds something, or a place with files in it", "refused with what was found, before the first change"
+    "Storage",
+    "base_disks names a disk that holds something, or a place with files in it",
+    "refused with what was found, before the first change",
 )
 def test_a_disk_with_something_on_it_is_refused(server, disk):
     def said(**more):
