@@ -4,6 +4,7 @@ import ipaddress
 import re
 
 FILE = "group_vars/all/exporters.yml"
+WIRING = "group_vars/workbenches/exporters.yml"
 HOST_FILE = "host_vars/{}/exporters.yml"
 LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 
@@ -60,12 +61,14 @@ def exporters_probe_problems(probes):
     for probe in probes:
         name, url = str(probe["name"]), str(probe["url"])
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            problems.append(f"exporters_probes: the name {name!r} may have letters, digits, _ and - only; change it in {FILE}")
+            problems.append(f"exporters_probes: the name {name!r} may have letters, digits, _ and - only; change it in {WIRING}")
         if name in names:
-            problems.append(f"exporters_probes: {name} is there twice; remove one entry in {FILE}")
+            problems.append(f"exporters_probes: {name} is there twice; remove one entry in {WIRING}")
         names.add(name)
         if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", url):
-            problems.append(f"exporters_probes: {url!r} of {name} is no address that begins with http:// or https://; correct it in {FILE}")
+            problems.append(
+                f"exporters_probes: {url!r} of {name} is no address that begins with http:// or https://; correct it in {WIRING}"
+            )
     return problems
 
 
@@ -84,16 +87,16 @@ def exporters_metric_problems(metrics, ports, door):
     for entry in metrics:
         name, port, path = str(entry["name"]), int(entry["port"]), str(entry.get("path") or "/metrics")
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            problems.append(f"exporters_metrics: the name {name!r} may have letters, digits, _ and - only; change it in {FILE}")
+            problems.append(f"exporters_metrics: the name {name!r} may have letters, digits, _ and - only; change it in {WIRING}")
         elif name in names:
             ours = ", ".join(sorted(ports))
-            problems.append(f"exporters_metrics: {name} is there twice, or a name of ours ({ours}); change it in {FILE}")
+            problems.append(f"exporters_metrics: {name} is there twice, or a name of ours ({ours}); change it in {WIRING}")
         names.add(name)
         if port in taken:
-            problems.append(f"exporters_metrics: port {port} of {name} is that of {taken[port]}; give it another one in {FILE}")
+            problems.append(f"exporters_metrics: port {port} of {name} is that of {taken[port]}; give it another one in {WIRING}")
         taken.setdefault(port, name)
         if not re.fullmatch(r"/[^\s\"\\]*", path):
-            problems.append(f"exporters_metrics: the path {path!r} of {name} does not begin with /; correct it in {FILE}")
+            problems.append(f"exporters_metrics: the path {path!r} of {name} does not begin with /; correct it in {WIRING}")
     return problems
 
 

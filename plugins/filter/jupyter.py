@@ -4,8 +4,7 @@ import re
 
 from passlib.hash import argon2
 
-FILE = "group_vars/all/jupyter.yml"
-PLACE = "group_vars/workbenches/jupyter.yml"
+FILE = "group_vars/workbenches/jupyter.yml"
 # What Jupyter and its extensions answer under themselves.
 PATHS = set(
     "api custom doc edit files kernelspecs lab login logout metrics nbconvert nbextensions notebooks proxy public server-proxy static "
@@ -64,12 +63,12 @@ def jupyter_metrics_problems(users, offset):
         if not 1024 <= wanted <= 65535:
             problems.append(
                 f"jupyter_metrics_offset: {offset} and port {port} of {name} make {wanted}, which is not between 1024 and 65535; "
-                f"change one of them in {PLACE}"
+                f"change one of them in {FILE}"
             )
         elif wanted in ports:
             problems.append(
                 f"jupyter_metrics_offset: {offset} and port {port} of {name} make {wanted}, the port of {ports[wanted]}; "
-                f"change one of them in {PLACE}"
+                f"change one of them in {FILE}"
             )
     return problems
 
@@ -83,16 +82,14 @@ def jupyter_proxy_problems(proxies):
     for proxy in proxies:
         name, command = str(proxy["name"]), [str(word) for word in proxy["command"]]
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name) or name in PATHS:
-            problems.append(
-                f"jupyter_proxies: {name!r} cannot stand in an address beside Jupyter's own (a-z, 0-9, -); change it in {PLACE}"
-            )
+            problems.append(f"jupyter_proxies: {name!r} cannot stand in an address beside Jupyter's own (a-z, 0-9, -); change it in {FILE}")
         if name in names:
-            problems.append(f"jupyter_proxies: {name} is there twice; remove one entry in {PLACE}")
+            problems.append(f"jupyter_proxies: {name} is there twice; remove one entry in {FILE}")
         names.add(name)
         if not command or not command[0].startswith("/"):
-            problems.append(f"jupyter_proxies: the command of {name} must begin with the path of a program; correct it in {PLACE}")
+            problems.append(f"jupyter_proxies: the command of {name} must begin with the path of a program; correct it in {FILE}")
         if not any(mark in word for word in command for mark in ("{unix_socket}", "{port}")):
-            problems.append(f"jupyter_proxies: the command of {name} does not say where to listen; add {{unix_socket}} to it in {PLACE}")
+            problems.append(f"jupyter_proxies: the command of {name} does not say where to listen; add {{unix_socket}} to it in {FILE}")
     return problems
 
 

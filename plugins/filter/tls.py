@@ -55,16 +55,15 @@ def covers(certificate, name):
     return plain(name) in known or "*." + name.lower().partition(".")[2] in known
 
 
-def tls_name_problems(names, variable):
+def tls_name_problems(names, variable, file="group_vars/all/tls.yml"):
     """Return a sentence for each of *names* that no certificate can be for.
 
     :arg names: list of DNS names and addresses.
     :arg variable: the variable that holds them, for the sentence.
+    :arg file: where it is set.
     """
     return [
-        f"{variable}: {name!r} is neither a host name nor an IP address; correct it where {variable} is set"
-        for name in names
-        if not is_name(str(name))
+        f"{variable}: {name!r} is neither a host name nor an IP address; correct it in {file}" for name in names if not is_name(str(name))
     ]
 
 
@@ -87,7 +86,8 @@ def tls_problems(certificate, key, names, now=None):
         try:
             texts[variable] = pem(value)
         except AnsibleFilterError as error:
-            problems.append(f"{variable}: {error}; {CURE}")
+            why = getattr(error.__cause__, "strerror", None) or "it is no text"
+            problems.append(f"{variable}: {value} cannot be read: {why}; {CURE}")
     if problems:
         return problems
     shown = "the given text" if "-----BEGIN" in certificate else certificate

@@ -68,6 +68,11 @@ def port(number):
     return isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= 65535
 
 
+def python_version(value):
+    """Tell whether *value* is a version of Python from 3.9 on: ``3.13`` or ``3.13.5``. Without quotes YAML makes 3.1 of 3.10."""
+    return bool(re.fullmatch(r"3\.(9|[1-9][0-9])(\.[0-9]+)?", str(value)))
+
+
 def _fields(blob):
     """Return the length-prefixed strings that *blob* consists of.
 
@@ -131,5 +136,6 @@ class TestModule:
             "time_zone": time_zone,
             "network": network,
             "port": port,
+            "python_version": python_version,
             "ssh_public_key": ssh_public_key,
         }

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import eventually
 
 KEY = (Path(__file__).resolve().parents[2] / ".work" / "id_ed25519.pub").read_text().strip()
 ADA = {"name": "ada", "keys": [KEY]}
@@ -46,6 +47,11 @@ def listeners(alone, server):
     server.docker("systemctl", "stop", *(f"listen-{port}" for port in ports))
 
 
+@pytest.mark.attempt(
+    "Firewall truth",
+    "programs listen on ports that are open, open to others only, and not open",
+    "each is reached by those whom the rule names, and by nobody else",
+)
 def test_an_opened_port_is_reached_and_no_other(server, listeners):
     assert {port: connects(server.address, port) for port in listeners} == {
         8081: True, 8082: True, 8083: False, 8084: False, 8085: True, 8086: False,
@@ -56,6 +62,7 @@ def test_the_server_reaches_itself(server, listeners):
     assert server.docker("curl", "-sf", "-o", "/dev/null", f"http://{server.address}:8084/").returncode == 0
 
 
+@pytest.mark.attempt("Firewall truth", "the same over IPv6", "filtered as IPv4 is")
 def test_ipv6_is_filtered_too(alone, server):
     """The loaded rules in a network of their own, because the engine's networks have no IPv6."""
     script = """
@@ -111,6 +118,82 @@ def test_a_mistake_in_one_file_leaves_the_rules_as_they_were(alone, server):
         server.docker("rm", "/etc/fenton/firewall.d/broken.nft")
     assert server.docker("nft", "list", "table", "inet", "fenton").stdout == before
     assert server.docker("systemctl", "reload-or-restart", "fenton-firewall").returncode == 0
+
+
+def listens(server, unit, port, family="INET", address="0.0.0.0", kind="STREAM"):
+    """Have a program listen, as a unit of systemd's, and wait until it does."""
+    code = f"import socket; s = socket.socket(socket.AF_{family}, socket.SOCK_{kind}); family = socket.AF_{family}; "
+    code += "family == socket.AF_INET6 and s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1); "
+    code += f"s.bind(('{address}', {port})); " + ("s.listen(); " if kind == "STREAM" else "") + "import time; time.sleep(600)"
+    assert server.docker("systemd-run", "--unit", unit, "/usr/bin/python3", "-c", code).returncode == 0
+    eventually(lambda: server.docker("ss", "-Hlntu", f"sport = :{port}").stdout)
+
+
+def broken(server, tmp_path, *words):
+    """Ask the promises of base, and return the cures of those that do not hold, by name."""
+    report = tmp_path / "report.json"
+    done = server.playbook("--tags", "verify", *words, env={"FENTON_DOCTOR": "1", "FENTON_REPORT": str(report)})
+    assert done.returncode == 0, done.stdout
+    promises = json.loads(report.read_text())["promises"]
+    return {promise["name"].rpartition(" | ")[2]: promise["cure"] for promise in promises if not promise["holds"]}
+
+
+FOREIGN = "Nobody listens to the outside but those for whom a role has opened the port"
+CLOSED = "Behind each port that a role has opened, somebody listens"
+
+
+@pytest.mark.once
+@pytest.mark.attempt("Firewall truth", "foreign programs listen, on IPv4, IPv6 and UDP", "the doctor names program, port and cure")
+@pytest.mark.attempt("Firewall truth", "the owner declares these ports, with a reason", "the doctor is content; they stay closed")
+@pytest.mark.attempt("Firewall truth", "a program behind an open port is stopped", "the doctor names the service and the port")
+@pytest.mark.attempt("Firewall truth", "a rule is taken out of the kernel by hand", "the doctor names the service and the port")
+def test_the_doctor_compares_who_listens_with_what_is_declared(alone, server, tmp_path):
+    rule = "/etc/fenton/firewall.d/example.nft"
+    assert broken(server, tmp_path) == {}
+    server.docker("sh", "-c", f"sed -i 's/, on demand//' {rule}; systemctl reload fenton-firewall")
+    units = {"four": (4444,), "six": (4445, "INET6", "::"), "datagrams": (4446, "INET", "0.0.0.0", "DGRAM"), "declared": (8081,)}
+    # The engine's networks have no IPv6, and then loopback has no ::1.
+    inside = {"inside": (4447, "INET", "127.0.0.1")}
+    try:
+        for unit, words in {**units, **inside}.items():
+            listens(server, f"stranger-{unit}", *words)
+        said = broken(server, tmp_path)
+        assert set(said) == {FOREIGN, CLOSED}
+        for unit, place in {"four": "tcp 0.0.0.0:4444", "six": "tcp [::]:4445", "datagrams": "udp 0.0.0.0:4446"}.items():
+            assert (
+                f"python3 (stranger-{unit}.service) listens on {place}: stop it on {server.name} (`systemctl disable --now" in said[FOREIGN]
+            )
+        assert "{port: 4446, protocol: udp, reason:" in said[FOREIGN]
+        assert f"host_vars/{server.name}/base.yml" in said[FOREIGN]
+        assert not [port for port in ("4447", "8081") if port in said[FOREIGN]]
+        # Of the two declared ports one has its program.
+        assert "example: tcp 8082 is open, and nobody listens." in said[CLOSED]
+        server.docker("systemctl", "stop", "stranger-declared")
+        server.docker("nft", "flush", "chain", "inet", "fenton", "ports")
+        mine = [{"port": "4444-4445", "reason": "tests"}, {"port": 4446, "protocol": "udp", "reason": "tests"}]
+        said = broken(server, tmp_path, "-e", json.dumps({"base_other_ports": mine}))
+        assert FOREIGN not in said
+        assert "example: tcp 8081-8082 is not open in the kernel." in said[CLOSED]
+        assert "ssh: tcp 22 is not open in the kernel." in said[CLOSED]
+    finally:
+        server.docker("systemctl", "stop", *(f"stranger-{unit}" for unit in {**units, **inside}))
+        server.docker("sh", "-c", f'sed -i \'s/accept comment "example"/accept comment "example, on demand"/\' {rule}')
+        server.docker("systemctl", "reload-or-restart", "fenton-firewall")
+
+
+@pytest.mark.once
+@pytest.mark.attempt("Firewall truth", "the owner opens a port of a program of theirs", "it answers, and a run without it closes it again")
+def test_a_port_of_the_owner_is_open_when_asked_for_only(alone, server):
+    listens(server, "stranger-mine", 4450)
+    try:
+        mine = {"port": 4450, "reason": 'the lab\'s "own" page', "open": True}
+        done = server.playbook("--tags", "base", "-e", json.dumps({"base_other_ports": [mine]}))
+        assert done.returncode == 0, done.stdout
+        assert connects(server.address, 4450)
+        assert server.playbook("--tags", "base").returncode == 0
+        assert not connects(server.address, 4450)
+    finally:
+        server.docker("systemctl", "stop", "stranger-mine")
 
 
 @pytest.mark.attempt("Lock-out", "the firewall's rule for ssh names another port than this connection's", "the next run opens this one too")
@@ -352,7 +435,9 @@ def test_an_empty_disk_is_made_once_and_its_data_stay(server, disk):
 
 @pytest.mark.once
 @pytest.mark.attempt(
-    "Storage", "base_disks names a disk that holds something, or a place with files in it", "refused with what was found, before the first change"
+    "Storage",
+    "base_disks names a disk that holds something, or a place with files in it",
+    "refused with what was found, before the first change",
 )
 def test_a_disk_with_something_on_it_is_refused(server, disk):
     def said(**more):

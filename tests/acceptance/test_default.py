@@ -1,13 +1,18 @@
 """What is true of the whole site: whatever somebody changes by hand is found and put right, and a run with nothing to do does little."""
 
+import base64
 import collections
 import importlib.util
 import json
 import os
 import re
+import secrets
+import urllib.parse
 from pathlib import Path
 
 import pytest
+from conftest import run
+from leaks import handed_out, keys, leaks, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("bench", ROOT / "benchmarks/run.py")
@@ -133,6 +138,7 @@ def together(edits):
     return rounds
 
 
+PLANT = "cat >/etc/planted; chmod 644 /etc/planted; cp /etc/planted /var/log/planted; logger </etc/planted"
 long = pytest.mark.skipif(os.environ.get("OS", "debian13") != "debian13", reason="seen on debian13")
 
 
@@ -156,6 +162,81 @@ ROUNDS = together(edits())
 @pytest.mark.parametrize("edits", ROUNDS, ids=["; ".join(f"{role}: {what}" for role, what, *_ in one) for one in ROUNDS])
 def test_what_is_changed_by_hand_is_put_right_by_the_next_run(server, edits):
     server.mends_all(",".join(role for role, *_ in edits), {f"{role}: {what}": (how, look) for role, what, how, look in edits})
+
+
+def secret():
+    """Return what nobody else has, with characters that are written otherwise in addresses, in shells and in JSON."""
+    return f'a+b/{secrets.token_urlsafe(15)} &é="c'
+
+
+@pytest.mark.once
+@long
+@pytest.mark.attempt("Secrets", "each of them is put where it must not be", "the scan that the next rows rely on finds it")
+def test_the_scan_finds_what_is_planted(server, tmp_path):
+    mine = secret()
+    basic = base64.b64encode(f"tom:{mine}".encode()).decode()
+    with watched(server, tmp_path) as seen:
+        server.docker("sh", "-c", f"exec sleep 1 {basic}")
+    assert set(leaks(server, [mine], "fine", seen)) == {"command lines"}
+    planted = run("docker", "exec", "-i", server.container, "sh", "-c", PLANT, input=basic)
+    assert planted.returncode == 0, planted.stderr
+    note = server.artifacts / "planted"
+    note.touch(0o644)
+    mine_here = ROOT / f"planted-{tmp_path.name}.yml"
+    mine_here.write_text(urllib.parse.quote(mine, safe=""))
+    try:
+        found = leaks(server, [mine], f"password={json.dumps(mine)}", [])
+    finally:
+        note.unlink()
+        mine_here.unlink()
+        server.docker("rm", "/etc/planted", "/var/log/planted")
+    assert set(found) == {"output", "journal", "logs", "readable by all", "modes", "git"}
+    assert "/etc/planted" in found["readable by all"]
+    assert mine not in json.dumps(found)
+
+
+@pytest.mark.once
+@long
+@pytest.mark.attempt(
+    "Secrets",
+    "the whole site with -vvvv and --diff, with new passwords, tokens and keys, given and generated",
+    "none in output, command lines, journal, logs, files that others may read, git, or left on the control node; artifacts are 0600",
+)
+def test_no_secret_is_seen(server, tmp_path):
+    token = f"123456789:AA{secrets.token_hex(16)}x"
+    given = {name: secret() for name in ("jupyter", "dashboard", "mail")} | {"ddns": secrets.token_urlsafe(18), "token": token}
+    values = {
+        "jupyter_users": [{"name": "tom", "port": 8888, "password": given["jupyter"]}],
+        "dashboard_users": [{"name": "tom", "password": given["dashboard"]}],
+        "notify_telegram": {"token": token, "chat": 1, "server": "https://127.0.0.1:1"},
+        "monitoring_email": {
+            **{"to": ["tom@example.org"], "from": "fenton@example.org", "smarthost": "127.0.0.1:25"},
+            **{"username": "tom", "password": given["mail"], "require_tls": False},
+        },
+        "ddns_records": [
+            {"name": "home.example.org", "provider": "dyndns2", "server": "localhost:1", "username": "tom", "password": given["ddns"]}
+        ],
+        # A name more would ask for new certificates.
+        "tls_aliases": [],
+        "ssh_hostname": server.address,
+        # Somebody who watches: the door with its token.
+        "exporters_sources": ["192.0.2.1"],
+    }
+    (tmp_path / "values.json").write_text(json.dumps(values))
+    before = handed_out(server) + keys(server)
+    server.docker("rm", "/etc/fenton/tls/jupyter/privkey.pem")
+    with watched(server, tmp_path) as seen:
+        first = server.playbook("-vvvv", "--diff", "-e", f"@{tmp_path}/values.json")
+        there = handed_out(server) + keys(server)
+        # And back: passwords are generated again.
+        second = server.playbook("-vvvv", "--diff")
+    for done in (first, second):
+        assert done.returncode == 0, [line for line in done.stdout.splitlines() if "fatal" in line][:5]
+        assert "changed=0" not in done.stdout
+    all_of_them = {*given.values(), *before, *there, *handed_out(server), *keys(server)}
+    assert len(all_of_them) > 15
+    assert leaks(server, all_of_them, "\n".join(done.stdout + done.stderr for done in (first, second)), seen) == {}
+    assert run("git", "check-ignore", "-q", "artifacts/fenton/connection.json", cwd=ROOT).returncode == 0
 
 
 @pytest.mark.once

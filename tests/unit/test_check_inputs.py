@@ -1,7 +1,12 @@
 """What check_inputs makes of playbooks, specs and names."""
 
+from pathlib import Path
+
 import check_inputs
 import pytest
+from conftest import load
+
+nothing_done = load(Path(__file__).resolve().parents[2] / "plugins/callback/nothing_done.py")
 
 
 @pytest.fixture
@@ -71,6 +76,96 @@ def test_a_port_out_of_range_is_found_at_any_depth():
     assert list(check_inputs.bad_ports("jupyter_users", users)) == ["jupyter_users[1].port: 0 is not a port (1 to 65535)"]
     assert list(check_inputs.bad_ports("ssh_port", "70000")) == ["ssh_port: 70000 is not a port (1 to 65535)"]
     assert list(check_inputs.bad_ports("ssh_port", 22)) == list(check_inputs.bad_ports("base_support", 99999)) == []
+
+
+SPEC = {
+    "type": "list", "elements": "dict", "options": {
+        "name": {"type": "str", "required": True}, "port": {"type": "int"}, "state": {"choices": ["present", "absent"]},
+        "password": {"type": "str", "no_log": True}, "on": {"type": "bool"}, "to": {"type": "list", "elements": "str"},
+        "engines": {"type": "raw"},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, ["users: it has no value (null); write [] for none, or take the line out"]),
+        ({"name": "ada"}, ["users: its value is not a list ([one, two]); write one"]),
+        (["ada"], ["users[0]: its value is not a dictionary ({key: value}); write one"]),
+        ([{"name": "ada", "port": "soon"}], ["users[0].port: 'soon' is not a whole number; write one or take the quotes away"]),
+        ([{"name": "ada", "port": True}], ["users[0].port: True is not a whole number; write one"]),
+        ([{"name": "ada", "port": 1.5}], ["users[0].port: 1.5 is not a whole number; write one"]),
+        ([{"name": ["ada"]}], ["users[0].name: ['ada'] is not a text; write one"]),
+        ([{"port": 1}], ["users[0]: it has no name, and needs one; add name: …"]),
+        ([{"name": "ada", "state": "abscent"}], ["users[0].state: 'abscent' is none of present, absent; did you mean absent?"]),
+        ([{"name": "ada", "prot": 1}], ["users[0]: there is no key 'prot' in it; did you mean port?"]),
+        ([{"name": "ada", "password": ["x"]}], ["users[0].password: its value is not a text; write one"]),
+        ([{"name": "ada", "on": "maybe"}], ["users[0].on: 'maybe' is not true or false; write one of these or take the quotes away"]),
+        ([{"name": "ada", "to": "tom"}], ["users[0].to: 'tom' is not a list ([one, two]); write one"]),
+        ([{"name": "ada", "to": ["tom", {}]}], ["users[0].to[1]: {} is not a text; write one"]),
+        ([{"name": 5, "port": "8888", "on": "yes", "to": [1], "engines": {"a": 1}, "state": None}, {"name": "b", "engines": 4}], []),
+    ],
+)
+def test_what_is_not_as_specified_is_said_in_a_sentence(value, said):
+    assert list(check_inputs.mismatches("users", value, SPEC)) == said
+
+
+def test_no_without_quotes_is_recognised():
+    (said,) = check_inputs.mismatches("root", False, {"type": "str", "choices": ["no", "prohibit-password"]})
+    assert said == 'root: False is none of no, prohibit-password; did you mean "no"?'
+
+
+def test_only_files_that_concern_the_host_are_looked_into(tmp_path):
+    for name in (
+        "group_vars/all/a.yml",
+        "group_vars/servers.yml",
+        "group_vars/others.yml",
+        "host_vars/fenton/b.yml",
+        "host_vars/forge.yml",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("ssh_port: 1\n")
+    found = check_inputs.place("ssh_port", check_inputs.files_of(tmp_path, "fenton", ["servers"]))
+    assert [each.partition(" line")[0].removeprefix(f"{tmp_path}/") for each in found.split(" and ")] == [
+        "group_vars/all/a.yml", "group_vars/servers.yml", "host_vars/fenton/b.yml",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        (["ungrouped"], "it is in no group"), (["server"], "did you mean servers?"), (["gpu_server"], "did you mean gpu_servers?"),
+        (["spare"], ""), (["servers"], ""), (["spare", "nvidia"], ""),
+    ],
+)  # fmt: skip
+def test_a_host_that_no_play_is_for(playbook, groups, said):
+    found = check_inputs.strangers("fenton", groups, [playbook])
+    assert said in found if said else found == ""
+
+
+def test_a_lock_file_that_is_not_there(tmp_path):
+    (tmp_path / "a.txt").touch()
+    assert list(check_inputs.bad_files("jupyter_lock", "a.txt", [tmp_path])) == []
+    assert "there is no file b.txt" in next(check_inputs.bad_files("jupyter_lock", "b.txt", [tmp_path]))
+    assert list(check_inputs.bad_files("jupyter_root", "b.txt", [tmp_path])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  31\n", ""), ("$ANSIBLE_VAULT;1.1;AES256\n31:\n", ""), ("", ""),
+        ("# nothing\n", ""),
+        ("a: 1\na: 2\n", "x.yml line 2 is not YAML (a is there already)"), ("a:\n  - b: 1\n   c: 2\n", "x.yml line 3 is not YAML"),
+        ("a:\n  b: {c: 1, c: 2}\n", "x.yml line 2 is not YAML (c is there already)"), ("- a\n", "x.yml line 1 is a list and not variables"),
+        ("a: &x {b: 1}\nc: {<<: *x, b: 2}\n", ""),
+    ],
+)  # fmt: skip
+def test_the_file_that_is_not_yaml_is_named(tmp_path, text, said):
+    (tmp_path / "group_vars/all").mkdir(parents=True)
+    (tmp_path / "group_vars/all/x.yml").write_text(text)
+    found = nothing_done.broken([tmp_path])
+    assert said in found[0] if said else found == []
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_right_users_raise_no_problem():
 def test_a_wrong_user_gets_a_sentence_with_the_line_to_change(users, sentence):
     problems = jupyter_problems(users)
     assert sentence in problems[0]
-    assert "group_vars/all/jupyter.yml" in problems[0]
+    assert "group_vars/workbenches/jupyter.yml" in problems[0]
     for entry in users:
         assert not entry.get("password") or entry["password"] not in problems[0]
 

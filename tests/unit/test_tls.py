@@ -86,7 +86,7 @@ def test_names():
     assert all(is_name(name) for name in ("fenton", "fenton.example.org", "192.0.2.1", "2001:db8::1", "a_b"))
     assert not any(is_name(name) for name in ("", "a b", "-a", "a..b", "https://fenton", "*.example.org", "a" * 64))
     assert tls_name_problems(["fenton", "https://fenton"], "tls_aliases") == [
-        "tls_aliases: 'https://fenton' is neither a host name nor an IP address; correct it where tls_aliases is set"
+        "tls_aliases: 'https://fenton' is neither a host name nor an IP address; correct it in group_vars/all/tls.yml"
     ]
 
 
