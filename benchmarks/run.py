@@ -114,6 +114,10 @@ FILES = {
         "/etc/systemd/system/fenton-firewall.service", "/etc/default/earlyoom",
     ],
     "ssh": ["/etc/ssh/sshd_config.d/00-fenton.conf", "/etc/fenton/firewall.d/ssh.nft"],
+    "fail2ban": [
+        "/etc/fail2ban/jail.d/fenton.local", "/etc/fail2ban/filter.d/fenton-ssh.conf", "/etc/fail2ban/filter.d/fenton-jupyter.conf",
+        "/etc/systemd/system/fail2ban.service.d/fenton.conf",
+    ],
     "session": [
         "/etc/tmux.conf", "/usr/local/lib/fenton/main-session", "/etc/systemd/user/main-session.service", "/usr/local/lib/fenton/banner",
         "/etc/profile.d/fenton-banner.sh",
