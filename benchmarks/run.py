@@ -149,16 +149,17 @@ FILES = {
         "/etc/fenton/tls/jupyter/privkey.pem",
     ],
 }  # fmt: skip
-# What the roles that watch install, beside what base does; and what base does unless it is told not to.
+# What the roles that watch and guard install, beside what base does; and what base does unless it is told not to.
 WATCHING = [
     "earlyoom",
     "prometheus-node-exporter", "prometheus-node-exporter-collectors", "prometheus-blackbox-exporter", "prometheus",
-    "prometheus-alertmanager", "nginx", "libjs-chart.js",
+    "prometheus-alertmanager", "nginx", "libjs-chart.js", "fail2ban", "python3-systemd",
 ]  # fmt: skip
 # Whether they run; a container has its host's clock, and the service for it does not start there.
 SERVICES = {
     "earlyoom.service": True,
-    "fenton-firewall.service": True, "ssh.service": True, "systemd-timesyncd.service": None, "jupyter@tom.service": True,
+    "fenton-firewall.service": True, "ssh.service": True, "fail2ban.service": True, "systemd-timesyncd.service": None,
+    "jupyter@tom.service": True,
     "prometheus-node-exporter.service": True, "prometheus-blackbox-exporter.service": True, "fenton-metrics.timer": True,
     "prometheus.service": True, "prometheus-alertmanager.service": True, "fenton-dashboard.service": True, "fenton-live.socket": True,
 }  # fmt: skip
