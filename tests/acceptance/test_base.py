@@ -322,7 +322,9 @@ def test_an_empty_disk_is_made_once_and_its_data_stay(server, disk):
 
 @pytest.mark.once
 @pytest.mark.attempt(
-    "Storage", "base_disks names a disk that holds something, or a place with files in it", "refused with what was found, before the first change"
+    "Storage",
+    "base_disks names a disk that holds something, or a place with files in it",
+    "refused with what was found, before the first change",
 )
 def test_a_disk_with_something_on_it_is_refused(server, disk):
     def said(**more):
