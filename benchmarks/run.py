@@ -114,6 +114,10 @@ FILES = {
         "/etc/systemd/system/fenton-firewall.service", "/etc/default/earlyoom",
     ],
     "ssh": ["/etc/ssh/sshd_config.d/00-fenton.conf", "/etc/fenton/firewall.d/ssh.nft"],
+    "fail2ban": [
+        "/etc/fail2ban/jail.d/fenton.local", "/etc/fail2ban/filter.d/fenton-ssh.conf", "/etc/fail2ban/filter.d/fenton-jupyter.conf",
+        "/etc/systemd/system/fail2ban.service.d/fenton.conf",
+    ],
     "session": [
         "/etc/tmux.conf", "/usr/local/lib/fenton/main-session", "/etc/systemd/user/main-session.service", "/usr/local/lib/fenton/banner",
         "/etc/profile.d/fenton-banner.sh",
@@ -148,16 +152,17 @@ FILES = {
         "/etc/fenton/tls/jupyter/privkey.pem",
     ],
 }  # fmt: skip
-# What the roles that watch install, beside what base does; and what base does unless it is told not to.
+# What the roles that watch and guard install, beside what base does; and what base does unless it is told not to.
 WATCHING = [
     "earlyoom",
     "prometheus-node-exporter", "prometheus-node-exporter-collectors", "prometheus-blackbox-exporter", "prometheus",
-    "prometheus-alertmanager", "nginx", "libjs-chart.js",
+    "prometheus-alertmanager", "nginx", "libjs-chart.js", "fail2ban", "python3-systemd",
 ]  # fmt: skip
 # Whether they run; a container has its host's clock, and the service for it does not start there.
 SERVICES = {
     "earlyoom.service": True,
-    "fenton-firewall.service": True, "ssh.service": True, "systemd-timesyncd.service": None, "jupyter@tom.service": True,
+    "fenton-firewall.service": True, "ssh.service": True, "fail2ban.service": True, "systemd-timesyncd.service": None,
+    "jupyter@tom.service": True,
     "prometheus-node-exporter.service": True, "prometheus-blackbox-exporter.service": True, "fenton-metrics.timer": True,
     "prometheus.service": True, "prometheus-alertmanager.service": True, "fenton-dashboard.service": True, "fenton-live.socket": True,
 }  # fmt: skip

@@ -138,6 +138,9 @@ def complaints(driver):
     return [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
+@pytest.mark.attempt(
+    "Intrusion", "the page about the servers without its password, or in a frame of another site", "refused, and nothing is told"
+)
 def test_nothing_is_shown_without_the_password(page, known):
     strangers(page)
     for path in ("", "page.js", "queries.json", "api/query?query=up", "live", "live/api/4/status", "grafana", "nothing"):
@@ -157,6 +160,9 @@ def test_nothing_is_shown_without_the_password(page, known):
     assert {"Secure", "HttpOnly", "SameSite=Strict"} <= set(answer.headers["set-cookie"].split("; "))
 
 
+@pytest.mark.attempt(
+    "Intrusion", "guessing the password of the page about the servers", "ten guesses, then ten a minute; who is in is not held up"
+)
 def test_strangers_may_guess_ten_times_and_who_is_in_is_not_held_up(page, known):
     strangers(page)
     assert page.get("", known).status_code == 200
@@ -184,6 +190,28 @@ def test_only_tls_is_spoken_and_the_certificate_is_right(page):
             assert tls.version() == "TLSv1.3"
 
 
+@pytest.mark.attempt(
+    "Intrusion", "the page about the servers under a foreign name, or by a path that looks like another site", "leads nowhere else"
+)
+def test_no_foreign_name_comes_back_and_nothing_leads_elsewhere(page, known):
+    assert page.get("", known).status_code == 200
+    for path in (
+        "",
+        "live",
+        "grafana",
+        "nothing",
+        "/evil.example.org",
+        "/evil.example.org/..",
+        "/evil.example.org/%2e%2e",
+        "live//evil.example.org/..",
+    ):
+        answer = page.get(path, known, headers={"Host": "evil.example.org"})
+        assert "evil.example.org" not in answer.text + str(answer.headers), path
+        answer = page.get(path, known)
+        assert not re.match(r"(https?:)?//", answer.headers.get("location", "")), path
+
+
+@pytest.mark.attempt("Intrusion", "changing something through the page about the servers", "refused: it only shows")
 def test_only_what_looks_gets_through(page, known):
     page.get("", known)
     for path in ("api/query?query=up", "live/api/4/events/clear/all", "live/api/4/processes/extended/1", ""):

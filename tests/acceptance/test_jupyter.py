@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import time
+import urllib.parse
 import uuid
 from pathlib import Path
 
@@ -49,11 +50,11 @@ class Lab:
         return self.session.request(method, f"{self.url}{path}", headers=headers, timeout=60, **options)
 
     @contextlib.contextmanager
-    def socket(self, path):
+    def socket(self, path, **options):
         """Open a websocket with the cookies of the session."""
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.session.cookies)
-        options = {"ca_certs": self.authority}
-        link = websocket.create_connection(f"{self.url.replace('https', 'wss', 1)}{path}", cookie=cookies, sslopt=options, timeout=120)
+        options |= {"sslopt": {"ca_certs": self.authority}, "timeout": 120}
+        link = websocket.create_connection(f"{self.url.replace('https', 'wss', 1)}{path}", cookie=cookies, **options)
         try:
             yield link
         finally:
@@ -152,6 +153,7 @@ def test_the_right_password_opens(server, names):
         assert (answer.status_code, answer.headers["location"]) == (302, "/lab")
 
 
+@pytest.mark.attempt("Intrusion", "a wrong or empty password at JupyterLab", "refused")
 def test_a_wrong_password_does_not(server, names):
     for wrong in ("wrong", "", " "):
         assert Lab(server, names[0]).log_in(wrong).status_code == 401
@@ -163,6 +165,7 @@ def test_one_users_password_does_not_open_anothers_server(server, names):
     assert Lab(server, names[1]).log_in(Lab(server, names[0]).password).status_code == 401
 
 
+@pytest.mark.attempt("Intrusion", "JupyterLab's interfaces without a login, or with an empty token", "refused")
 def test_without_the_cookie_nothing_is_given(server, names):
     stranger = Lab(server, names[0])
     for path in ("/api/contents", "/api/kernels", "/api/terminals", "/api/contents?token=", "/api/metrics/v1", "/metrics"):
@@ -205,6 +208,93 @@ def test_nothing_older_than_tls_1_2_is_spoken(server, names):
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with socket.create_connection((server.address, port), 10) as plain, pytest.raises(OSError, match="(?i)alert|version|reset|eof"):
         context.wrap_socket(plain)
+
+
+def attributes(answer):
+    """Return by name what is said about each cookie that an answer sets."""
+    cookies = [line.split("; ") for line in answer.raw.headers.getlist("Set-Cookie")]
+    return {first.partition("=")[0]: {each.lower() for each in rest} for first, *rest in cookies}
+
+
+@pytest.mark.attempt("Intrusion", "a page of another site shows JupyterLab in a frame", "browsers refuse: frame-ancestors 'self'")
+def test_no_other_site_frames_a_page(lab):
+    for path in ("/login", "/lab", "/lab/tree/x", "/api/status", "/no/such/page", "/static/favicon.ico"):
+        policy = lab.ask("GET", path).headers["content-security-policy"]
+        assert "frame-ancestors 'self'" in policy.split("; "), path
+
+
+@pytest.mark.attempt("Intrusion", "a link to JupyterLab's login that leads to another site afterwards", "leads to JupyterLab itself")
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_a_login_leads_to_no_other_site(server, names, lab, logged_in):
+    targets = [
+        "//evil.example.org",
+        "///evil.example.org/",
+        "https://evil.example.org",
+        "https:evil.example.org",
+        "http:///evil.example.org",
+    ]
+    targets += ["\\\\evil.example.org", "/\\evil.example.org", "/\t/evil.example.org", "/%2f/evil.example.org", "javascript:alert(1)"]
+    form = {"_xsrf": lab.session.cookies["_xsrf"], "password": lab.password}
+    for target in targets:
+        how = ("GET", {}) if logged_in else ("POST", {"data": form})
+        answer = lab.session.request(how[0], f"{lab.url}/login", params={"next": target}, timeout=20, allow_redirects=False, **how[1])
+        # Browsers take a backslash for a slash and leave tabs out.
+        location = answer.headers.get("location", "/").replace("\\", "/").replace("\t", "")
+        assert urllib.parse.urljoin(lab.url, location).startswith(f"{lab.url}/"), (target, location)
+        assert answer.status_code == 302 or not answer.ok, target
+
+
+@pytest.mark.attempt("Intrusion", "a request to JupyterLab under a name that is not its own", "nothing in the answer is made of that name")
+def test_a_foreign_host_name_comes_back_nowhere(server, names):
+    lab = Lab(server, names[0])
+    for path in ("/", "/login", "/lab", "/tree", "/no/such/page"):
+        answer = lab.session.get(f"{lab.url}{path}", headers={"Host": "evil.example.org"}, timeout=20, allow_redirects=False)
+        assert "evil.example.org" not in answer.text + str(answer.headers), path
+
+
+@pytest.mark.attempt("Intrusion", "a websocket to JupyterLab, with the cookies of who is logged in, from a page of another site", "refused")
+def test_a_websocket_of_another_site_is_refused(lab):
+    terminal = lab.ask("POST", "/api/terminals").json()["name"]
+    paths = [f"/terminals/websocket/{terminal}", f"/api/kernels/{lab.kernel()}/channels", "/api/events/subscribe", f"/proxy/{lab.port}/lab"]
+    for path in paths:
+        for origin in ("https://evil.example.org", f"https://evil.example.org:{lab.port}", "null"):
+            with pytest.raises(websocket.WebSocketBadStatusException) as refused, lab.socket(path, origin=origin):
+                pass
+            assert refused.value.status_code == 403, path
+    with lab.socket(paths[0]) as link:
+        assert json.loads(link.recv())
+    lab.ask("DELETE", f"/api/terminals/{terminal}")
+
+
+@pytest.mark.attempt("Intrusion", "a form of another site that starts a terminal with the cookies of who is logged in", "refused")
+def test_a_form_of_another_site_does_nothing(lab):
+    for headers in ({}, {"Origin": "https://evil.example.org"}, {"X-XSRFToken": "guessed"}):
+        answer = lab.session.post(f"{lab.url}/api/terminals", headers=headers, timeout=20)
+        assert answer.status_code in (403, 404), headers
+    assert lab.ask("GET", "/api/terminals").json() == []
+
+
+@pytest.mark.attempt(
+    "Intrusion", "JupyterLab's cookies read by a script, without TLS, or sent by another site", "Secure, HttpOnly, SameSite"
+)
+def test_cookies_stay_where_they_belong(server, names):
+    stranger = Lab(server, names[0])
+    first = attributes(stranger.session.get(f"{stranger.url}/login", timeout=20))
+    # JupyterLab's own script reads this one.
+    assert {"secure", "samesite=lax"} <= first["_xsrf"]
+    given = {name: said for name, said in attributes(stranger.log_in()).items() if name != "_xsrf"}
+    assert given
+    for said in given.values():
+        assert {"secure", "httponly", "samesite=lax"} <= said
+
+
+@pytest.mark.attempt("Intrusion", "asking JupyterLab's pages for the version of the web server", "not told")
+def test_no_version_is_told(server, names):
+    stranger = Lab(server, names[0])
+    for path in ("/login", "/lab", "/no/such/page", "/static/favicon.ico"):
+        answer = stranger.session.get(f"{stranger.url}{path}", timeout=20)
+        assert answer.headers["server"] == "JupyterLab"
+        assert not re.search(r"(?i)tornado|jupyter[_ ]server[/ ]\d", answer.text), path
 
 
 def test_a_notebook_runs_over_the_network_on_all_cores(server, lab):

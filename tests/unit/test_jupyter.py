@@ -106,7 +106,7 @@ class Config(dict):
     """Stands for traitlets' configuration: any section, any setting."""
 
     def __getattr__(self, name):
-        return self.setdefault(name, types.SimpleNamespace())
+        return self.setdefault(name, types.SimpleNamespace(tornado_settings={}))
 
 
 def load(monkeypatch, tmp_path, **more):
