@@ -119,6 +119,51 @@ def test_a_reload_reaches_whoever_holds_the_port(tmp_path, socket_is_active, cal
     assert log.read_text().splitlines() == calls
 
 
+OPEN = {
+    "pubkeyauthentication": "yes", "passwordauthentication": "no", "kbdinteractiveauthentication": "no", "authorizedkeysfile": "none KEYS",
+    "authorizedkeyscommand": "none", "authenticationmethods": "any", "forcecommand": "none", "permitrootlogin": "no",
+    "listenaddress": "[::]:22\nlistenaddress 0.0.0.0:22",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "nobody in"),
+        ({"allowusers": "tom\nallowusers no*@192.0.2.*"}, "nobody in"),
+        ({"allowusers": "nobody@198.51.100.1"}, "nobody: AllowUsers is nobody@198.51.100.1"),
+        ({"denyusers": "tom"}, "nobody in"),
+        ({"denyusers": "no?ody"}, "nobody: DenyUsers is no?ody"),
+        # Networks are left to sshd.
+        ({"allowusers": "nobody@192.0.2.0/24", "denyusers": "nobody@198.51.100.0/24"}, "nobody in"),
+        ({"allowgroups": "sudo\nallowgroups no*"}, "nobody in"),
+        ({"allowgroups": "sudo"}, "nobody: AllowGroups is sudo"),
+        ({"denygroups": "no*"}, "nobody: DenyGroups is no*"),
+        ({"pubkeyauthentication": "no"}, "nobody: PubkeyAuthentication is no"),
+        ({"pubkeyauthentication": "no", "passwordauthentication": "yes"}, "nobody in"),
+        ({"authorizedkeysfile": "none"}, "nobody: AuthorizedKeysFile is none"),
+        ({"authorizedkeysfile": "none", "authorizedkeyscommand": "/usr/bin/keys"}, "nobody in"),
+        ({"authenticationmethods": "publickey,password publickey"}, "nobody in"),
+        ({"authenticationmethods": "publickey,password"}, "nobody: AuthenticationMethods is publickey,password"),
+        ({"forcecommand": "internal-sftp"}, "nobody: ForceCommand is internal-sftp"),
+        ({"listenaddress": "192.0.2.9:22"}, "nobody in"),
+        ({"listenaddress": "127.0.0.1:22"}, "nobody: ListenAddress is 127.0.0.1:22"),
+    ],
+)
+def test_who_would_get_in_is_told_from_the_files(tmp_path, settings, said):
+    (tmp_path / "keys").write_text("ssh-ed25519 AAAA\n")
+    told = "".join(f"{name} {value}\n" for name, value in (OPEN | settings).items()).replace("KEYS", str(tmp_path / "keys"))
+    (tmp_path / "told").write_text(told)
+    (tmp_path / "sshd").write_text(f"#!/bin/sh\ncat {tmp_path}/told\n")
+    (tmp_path / "sshd").chmod(0o755)
+    connection = "connection=$(printf '%s\\n' '' 192.0.2.7 192.0.2.9 22); set -- nobody\n"
+    script = (
+        (ROLE / "files/look-doors.sh").read_text().replace("/usr/sbin/sshd", str(tmp_path / "sshd")).replace("/run/sshd", str(tmp_path))
+    )
+    done = subprocess.run(["sh", "-c", connection + script], capture_output=True, text=True, timeout=10)
+    assert (done.stdout, done.stderr) == (f"{said}\n", "")
+
+
 @pytest.mark.parametrize(
     ("address", "networks", "expected"),
     [
