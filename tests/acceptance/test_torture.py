@@ -60,7 +60,7 @@ def undisturbed():
 def killed(host, moment, whole):
     """End the host's first run at that moment, and return when that was."""
     with crash.Run(SITE.command("-l", host), SITE.environment) as run:
-        assert run.until(moment), "it ended before it could be killed"
+        assert run.until(moment), "it ended before it could be killed: " + run.text[-2000:]
         run.kill()
     return f"after {run.seconds:.1f} s, {len(run.tasks)} of {len(whole.tasks)} tasks: {run.at}"
 
