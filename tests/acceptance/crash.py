@@ -136,20 +136,20 @@ def moments(seed, count, tasks, seconds):
     :arg seconds: how long that run took.
 
     Every second moment is chosen by time, so that what takes long gets many, the others by task, so that what is quick gets some; both
-    spread over the whole run, one in each part of it.
+    spread over the whole run, one in each part of it. The last task is not among them: the run may end with it.
     """
     chance = random.Random(seed)
-    ends = [begun for begun, _ in tasks[1:]] + [seconds]
+    begins = [begun for begun, _ in tasks] if len(tasks) > 1 else [0, seconds]
     found = []
     for number in range(count):
         fraction = (number + chance.random()) / count
         if number % 2:
-            index = int(fraction * len(tasks))
-            found.append((index + 1, round(chance.random() * (ends[index] - tasks[index][0]), 2)))
+            index = int(fraction * (len(begins) - 1))
+            found.append((index + 1, round(chance.random() * (begins[index + 1] - begins[index]), 2)))
         else:
-            at = max(fraction * seconds, tasks[0][0])
-            index = max(index for index, (begun, _) in enumerate(tasks) if begun <= at)
-            found.append((index + 1, round(at - tasks[index][0], 2)))
+            at = begins[0] + fraction * (begins[-1] - begins[0])
+            index = max(index for index, begun in enumerate(begins[:-1]) if begun <= at)
+            found.append((index + 1, round(at - begins[index], 2)))
     return found
 
 
