@@ -173,7 +173,7 @@ def bad_ports(name, value):
         for number, inner in enumerate(value):
             yield from bad_ports(f"{name}[{number}]", inner)
     elif re.search(r"(^|[._])port$", name) and re.fullmatch(r"-?\d+", str(value)) and not 1 <= int(value) <= 65535:
-        yield f"{name}: {value} is not a port (1 to 65535)"
+        yield f"{name}: {value} is not a port (1 to 65535); correct it"
 
 
 def secret(option):

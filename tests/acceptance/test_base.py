@@ -149,6 +149,8 @@ CLOSED = "Behind each port that a role has opened, somebody listens"
 @pytest.mark.attempt("Firewall truth", "a rule is taken out of the kernel by hand", "the doctor names the service and the port")
 def test_the_doctor_compares_who_listens_with_what_is_declared(alone, server, tmp_path):
     rule = "/etc/fenton/firewall.d/example.nft"
+    # Those of the tests above.
+    server.docker("systemctl", "stop", "listen-*")
     assert broken(server, tmp_path) == {}
     server.docker("sh", "-c", f"sed -i 's/, on demand//' {rule}; systemctl reload fenton-firewall")
     units = {"four": (4444,), "six": (4445, "INET6", "::"), "datagrams": (4446, "INET", "0.0.0.0", "DGRAM"), "declared": (8081,)}

@@ -17,7 +17,9 @@ def test_every_promise_holds(server):
 
 @pytest.mark.once
 @pytest.mark.attempt(
-    "Secrets", "fresh installs are compared, those of other scenarios too", "they share no key, password, token or machine id"
+    "Secrets",
+    "fresh installs are compared, those of other scenarios too",
+    "they share no host key, no key of a service or an authority, no password and no token",
 )
 def test_no_two_servers_share_a_secret(servers):
     place = WORK / "fresh"
@@ -25,9 +27,9 @@ def test_no_two_servers_share_a_secret(servers):
     system = os.environ.get("OS", "debian13")
     mine = {}
     for server in servers.values():
-        machine = server.docker("cat", "/etc/machine-id").stdout.split()
-        found = {*machine, *keys(server), *handed_out(server)}
-        assert machine, server.name
+        # The machine id is left out: systemd gives a container that of the machine below.
+        found = {*keys(server), *handed_out(server)}
+        assert len(found) > 2, server.name
         mine[f"{SCENARIO} {system} {server.name}"] = sorted(hashlib.sha256(each.encode()).hexdigest() for each in found)
     for name, sums in mine.items():
         (place / f"{name.replace(' ', '-')}.json").write_text(json.dumps({name: sums}))

@@ -73,8 +73,8 @@ def test_the_line_that_sets_a_variable_is_found(tmp_path):
 
 def test_a_port_out_of_range_is_found_at_any_depth():
     users = [{"name": "ada", "port": 8888}, {"name": "tom", "port": 0}]
-    assert list(check_inputs.bad_ports("jupyter_users", users)) == ["jupyter_users[1].port: 0 is not a port (1 to 65535)"]
-    assert list(check_inputs.bad_ports("ssh_port", "70000")) == ["ssh_port: 70000 is not a port (1 to 65535)"]
+    assert list(check_inputs.bad_ports("jupyter_users", users)) == ["jupyter_users[1].port: 0 is not a port (1 to 65535); correct it"]
+    assert list(check_inputs.bad_ports("ssh_port", "70000")) == ["ssh_port: 70000 is not a port (1 to 65535); correct it"]
     assert list(check_inputs.bad_ports("ssh_port", 22)) == list(check_inputs.bad_ports("base_support", 99999)) == []
 
 
