@@ -55,7 +55,6 @@ def test_the_defaults_are_accepted(role):
         ({"anaconda_prefix": "/opt"}, 'anaconda_prefix: "/opt" cannot hold'),
         ({"anaconda_environments": [{"name": "base"}]}, 'anaconda_environments: "base" cannot name'),
         ({"anaconda_environments": [{"name": "../x"}]}, 'anaconda_environments: "../x" cannot name'),
-        ({"anaconda_environments": [{"name": "a"}, {"name": "a"}]}, "anaconda_environments: a is there twice; rename one in"),
         (
             {"anaconda_environments": [{"name": "a"}, {"name": "a"}]},
             "anaconda_environments: a is there twice; rename one in group_vars/all/anaconda.yml",
