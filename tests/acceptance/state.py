@@ -27,7 +27,7 @@ LEFT_OUT = {
         r"/var/lib/(apt|dpkg|ucf|pam|man-db|shells\.state|vim|python|misc|git|sudo|private|wtmpdb)(/.*)?": "logs, copies and lists of the "
         "distribution's tools; the packages are compared one by one",
         r"/var/lib/systemd/(?!linger).*": "clocks, seeds and stamps of systemd",
-        r"/var/lib/(prometheus|alertmanager|nginx|slurm.*|mysql|nfs)/.*": "what services have measured and done",
+        r"/var/lib/(prometheus|alertmanager|nginx|slurm.*|mysql|nfs|fail2ban)/.*": "what services have measured and done",
         r"/var/lib/fenton/(metrics|doctor|report).*": "what services have measured and done",
         r".*/__pycache__(/.*)?|.*\.py[co]": "compiled from sources that are compared",
         r".*/\.(bash_history|python_history|lesshst|viminfo|wget-hsts|sudo_as_admin_successful|motd_shown)": "left by people at work",
@@ -88,8 +88,10 @@ def owners():
 
 
 def own_words():
-    """Return what stands for this server alone in texts: its addresses."""
-    return [word for word in re.findall(r"inet6? ([0-9a-f.:]+)/", "\n".join(told("ip", "addr"))) if word not in ("127.0.0.1", "::1")]
+    """Return what stands for this server alone in texts: its addresses, and that of the way out, by which a container's laptop comes."""
+    found = re.findall(r"inet6? ([0-9a-f.:]+)/", "\n".join(told("ip", "addr")))
+    found += re.findall(r"default via ([0-9a-f.:]+)", "\n".join(told("ip", "route")))
+    return sorted({word for word in found if word not in ("127.0.0.1", "::1")}, key=len, reverse=True)
 
 
 def text_of(path, size, words):
