@@ -39,6 +39,7 @@ OTHERS = [
     ("base", "the time zone", "ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime", "readlink -f /etc/localtime"),
     ("base", "the language", "sed -i /LANG=/d /etc/default/locale", "cat /etc/default/locale"),
     ("base", "the clock's service", "systemctl disable systemd-timesyncd", "systemctl is-enabled systemd-timesyncd"),
+    ("base", "what keeps memory free", "systemctl disable --now earlyoom", "systemctl is-enabled earlyoom && systemctl is-active earlyoom"),
     ("base", "the firewall's service", "systemctl disable fenton-firewall", "systemctl is-enabled fenton-firewall"),
     ("base", "the firewall", "nft delete table inet fenton", "nft list chain inet fenton input"),
     ("ssh", "a short host key", SHORT_KEY, "ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub | cut -d' ' -f1"),
@@ -194,6 +195,7 @@ def test_the_scan_finds_what_is_planted(server, tmp_path):
     assert mine not in json.dumps(found)
 
 
+@pytest.mark.long
 @pytest.mark.once
 @long
 @pytest.mark.attempt(
