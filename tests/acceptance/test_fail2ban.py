@@ -99,11 +99,19 @@ def neighbour(server):
 def no_penalties(server):
     """Have sshd judge nobody by itself, as it is in Debian 12 and Ubuntu 24.04."""
     knows = "persourcepenalties" in server.docker("sshd", "-T").stdout
+
+    def reread():
+        """Have sshd read its files again; it starts itself anew, and nobody listens meanwhile."""
+        server.docker("sh", "-c", "systemctl reload ssh; sleep 1")
+        eventually(lambda: server.docker("ssh-keyscan", "-t", "ed25519", "-p", server.port, "127.0.0.1").stdout)
+
     if knows:
-        server.docker("sh", "-c", f"echo 'PerSourcePenalties no' >{NO_PENALTIES}; systemctl reload ssh")
+        server.docker("sh", "-c", f"echo 'PerSourcePenalties no' >{NO_PENALTIES}")
+        reread()
     yield
     if knows:
-        server.docker("sh", "-c", f"rm {NO_PENALTIES}; systemctl reload ssh")
+        server.docker("rm", NO_PENALTIES)
+        reread()
 
 
 @pytest.mark.attempt("Intrusion", "six ssh logins with a wrong key from one address", "shut out for ten minutes, others are not")
