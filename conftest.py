@@ -19,7 +19,7 @@ def pytest_runtest_makereport(item, call):
             fill = getattr(item, "callspec", None)
             subject, tried, outcome = (text.format(**(fill.params if fill else {})) for text in mark.args)
             entry = {"subject": subject, "attempt": tried, "outcome": outcome, "passed": report.passed}
-            entry |= {"os": os.environ.get("OS", "debian13"), "date": time.strftime("%Y-%m-%d")}
+            entry |= {"os": os.environ.get("OS", "debian13"), "date": time.strftime("%Y-%m-%d"), "test": item.nodeid}
             TRIED.parent.mkdir(exist_ok=True)
             with TRIED.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")

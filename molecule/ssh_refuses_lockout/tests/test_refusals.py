@@ -134,6 +134,7 @@ HOSTILE = {
 
 # Their neighbours in the table take the same path.
 SELDOM = {
+    "a foreign rule of the firewall drops the new port",
     "the administrator has no key on the server",
     "the administrator's home belongs to somebody else",
     "the administrator's shell is not installed",

@@ -110,6 +110,7 @@ def test_a_run_that_is_killed_is_put_back_by_the_host_itself(server, begin):
     assert state(server) == before
 
 
+@pytest.mark.long
 @pytest.mark.attempt("Lock-out", "the network is cut between the change and its confirmation", PUT_BACK_BY_ITSELF)
 def test_a_network_that_is_cut_is_the_same(server, begin):
     """And the run that goes on when the network is back does not claim that it succeeded, nor break what was put back."""
@@ -123,6 +124,7 @@ def test_a_network_that_is_cut_is_the_same(server, begin):
     assert state(server) == before
 
 
+@pytest.mark.long
 @pytest.mark.attempt(
     "Lock-out", "the control node dies, and the server is reset before its timer fires", "put back at boot, before sshd starts"
 )
@@ -145,6 +147,7 @@ def test_a_run_that_comes_too_late_changes_nothing(server, sockets):
     refused(server, sockets, TO_2222 | {"__ssh_patience": "1ms"}, "sshd was put back as it was")
 
 
+@pytest.mark.long
 @pytest.mark.attempt(
     "Lock-out", "files in /etc/ssh are from next year, because a clock was wrong", "read once; the next run changes nothing"
 )
@@ -161,6 +164,7 @@ def test_a_wrong_clock_does_not_confuse_it(server, sockets, spoil):
         assert doors(server) == [("ada", 22)]
 
 
+@pytest.mark.long
 @pytest.mark.attempt(
     "Lock-out", "sshd was started by ssh.socket, which has been stopped, so that it cannot reload", "restarted; sessions go on"
 )
