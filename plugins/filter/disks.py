@@ -118,7 +118,7 @@ def disks_due(disks, found):
     for disk, known in zip(disks, found, strict=True):
         gone = disk.get("state") == "absent"
         line = line_of(disk, {"uuid": "", "type": "", **known})
-        attach = not gone and known["there"] and (known["fstab"] != line or disk["mount"] not in known["mounted"])
+        attach = not gone and (not known["there"] or known["fstab"] != line or disk["mount"] not in known["mounted"])
         named = {key: disk[key] for key in ("owner", "group", "mode") if disk.get(key)}
         steps = {
             "make": not gone and known["there"] and not known["type"],

@@ -66,6 +66,12 @@ def test_what_holds_something_is_refused_with_what_it_holds(found, said):
         assert "make" not in steps(DATA, found)
 
 
+def test_a_disk_that_is_missing_is_not_called_mounted():
+    """The doctor asks the same question as the run, which stops before it."""
+    (due,) = disks.disks_due([DATA], [{"there": False, "path": "", "fstab": LINE, "busy": False, "files": 0}])
+    assert due["mount"] == "/srv/data" and due["attach"] and not due["make"]
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [
