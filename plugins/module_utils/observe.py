@@ -1,23 +1,45 @@
 """Run read-only commands and read files: what the action ``observe`` does on the host."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 
 
-def look(command, timeout):
+def way_here(pid="self"):
+    """Return how the control node came in: ``SSH_CONNECTION`` and, as ``SSH_USER``, who logged in; nothing where it came otherwise.
+
+    sudo takes both away, so they are looked for in the processes that lead here.
+
+    :arg pid: the process to begin with.
+    """
+    while pid and pid != "1":
+        variables = dict(pair.partition("=")[::2] for pair in read("/proc/%s/environ" % pid).split("\0"))
+        if "SSH_CONNECTION" in variables:
+            return {"SSH_CONNECTION": variables["SSH_CONNECTION"], "SSH_USER": variables.get("USER", "")}
+        pid = "".join(re.findall(r"^PPid:\s*(\d+)", read("/proc/%s/status" % pid), re.M))
+    return {}
+
+
+def surroundings():
+    """Return the environment of the commands: that of the run, with every directory of programs and the way here."""
+    found = dict(os.environ, LC_ALL="C.UTF-8", **way_here())
+    found["PATH"] = found.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+    return found
+
+
+def look(command, timeout, environment):
     """Run one command and return what it said.
 
     :arg command: list of arguments, a string for ``/bin/sh``, or either under ``run`` beside a text ``stdin``.
     :arg timeout: seconds after which the command is ended; it then counts as exit status 124.
+    :arg environment: its variables.
     :returns: dict with ``rc``, ``stdout``, ``stderr`` and ``lines``. A program that does not exist gives rc 127.
     """
     stdin = ""
     if isinstance(command, dict):
         command, stdin = command["run"], command.get("stdin", "")
-    environment = dict(os.environ, LC_ALL="C.UTF-8")
-    environment["PATH"] = environment.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
     try:
         done = subprocess.run(
             command if isinstance(command, str) else [str(word) for word in command],
@@ -63,10 +85,10 @@ def see(given):
     :arg given: the options of the action ``observe``.
     :returns: dict with ``seen``, ``files`` and ``at_rest``, each by name.
     """
-    seen = {}
+    seen, environment = {}, surroundings()
 
     def one(name, command):
-        seen[name] = look(command, given["timeout"])
+        seen[name] = look(command, given["timeout"], environment)
 
     threads = [threading.Thread(target=one, args=item) for item in given["commands"].items()]
     for thread in threads:

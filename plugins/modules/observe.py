@@ -15,6 +15,8 @@ options:
     description:
       - Commands by name. A list is run as it is; a string is given to C(/bin/sh); where a command reads its standard input, a dictionary
         holds the command under C(run) and the text under C(stdin). They run side by side.
+      - Where the run came by ssh, C(SSH_CONNECTION) tells from where and to where as sshd(8) has it, and C(SSH_USER) who logged in, also
+        where sudo has taken the variables of the login away.
     type: dict
     default: {}
   files:

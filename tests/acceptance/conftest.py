@@ -136,6 +136,16 @@ class Server:
         assert seen() == before
 
 
+def in_turn(table):
+    """Return cases of :meth:`Server.mends_all` from a table of names and scripts, or of names and scripts with what shows them.
+
+    With ``LONG=1`` each is spoiled alone, so that none is repaired for its neighbour's sake; else every second one together.
+    """
+    edits = {name: edit if isinstance(edit, tuple) else (edit, None) for name, edit in table.items()}
+    lots = [[name] for name in edits] if LONG else [list(edits)[::2], list(edits)[1::2]]
+    return [pytest.param({name: edits[name] for name in lot}, id="; ".join(lot)) for lot in lots]
+
+
 def fits(name):
     """Tell whether ``test_<name>.py`` fits the scenario.
 

@@ -167,11 +167,11 @@ def test_changes_by_hand_are_seen_and_put_right_without_rebuilding(server):
 @pytest.mark.parametrize(
     "damage",
     [
-        "rm -r {env}/lib/python3*/site-packages/packaging",
+        pytest.param("rm -r {env}/lib/python3*/site-packages/packaging", marks=pytest.mark.long),
         "rm -r {env}/lib/python3*/json {env}/lib/python3*/site-packages/tqdm",
         "rm {env}/conda-meta/history",
         "rm -r {env}/bin",
-        "rm -r {env}",
+        pytest.param("rm -r {env}", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.attempt("Environments", "half of an environment is gone: {damage}", "whole again after the next run")
@@ -190,7 +190,7 @@ def test_a_half_deleted_or_half_made_environment_is_whole_after_the_next_run(ser
 )
 @pytest.mark.once
 @pytest.mark.usefixtures("breaking")
-@pytest.mark.parametrize("step", ["[b]in/conda create", "[u]v pip install", "[m] compileall"])
+@pytest.mark.parametrize("step", ["[b]in/conda create", "[u]v pip install", pytest.param("[m] compileall", marks=pytest.mark.long)])
 @pytest.mark.attempt("Killed runs", "killed while an environment is made, at {step}", "the next run finishes it")
 def test_a_run_that_is_killed_is_finished_by_the_next(server, step):
     server.docker("rm", "-r", SMALL)

@@ -422,6 +422,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.long
 @only_here
 @pytest.mark.once
 def test_what_is_changed_by_hand_is_put_right(server):

@@ -5,7 +5,7 @@ import json
 import time
 
 import pytest
-from conftest import eventually
+from conftest import eventually, in_turn
 
 PLACE = "/var/lib/provider"
 SERVICE = "inadyn@{}.service"
@@ -251,9 +251,9 @@ HALF = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", HALF)
-def test_the_next_run_finishes_or_repairs(server, name):
-    server.mends("ddns", HALF[name])
+@pytest.mark.parametrize("edits", in_turn(HALF))
+def test_the_next_run_finishes_or_repairs(server, edits):
+    server.mends_all("ddns", edits)
     files = server.docker("sh", "-c", "stat -c '%a %U %G' /etc/fenton/ddns /etc/fenton/ddns/*").stdout.split("\n")
     assert set(files) == {"750 root debian-inadyn", "640 root debian-inadyn", ""}
     for client in CLIENTS:

@@ -180,6 +180,7 @@ def test_who_guesses_at_jupyter_is_shut_out_and_nobody_else(server, stranger, ne
     assert stranger.guess(port, password) == ["200"]
 
 
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.skipif(not ALONE, reason="shown in the scenario fail2ban")
 def test_what_is_changed_by_hand_is_put_right(server):

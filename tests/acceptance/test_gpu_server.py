@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from conftest import in_turn
 
 # What only a real card can make true. tests/gpu/ is for a machine that has one.
 NEED_THE_CARD = {
@@ -24,7 +25,7 @@ MODPROBE = "/etc/modprobe.d/fenton-nvidia.conf"
 DROP_IN = "/etc/systemd/system/nvidia-persistenced.service.d/fenton.conf"
 FILES = [PREFERENCES, NEVER, SOURCES, MODPROBE, DROP_IN]
 LOOK = f"stat -c '%n %a %U %G' {' '.join(FILES)}; sha256sum {' '.join(FILES)}"
-# What is spoiled, how, and what shows whether it is right. One thing at a time: each has a reason of its own to be repaired.
+# What is spoiled, how, and what shows whether it is right. Each has a reason of its own to be repaired.
 EDITS = {
     "the files that keep sources and updates away": (f"rm {PREFERENCES}; echo '#clear x;' >>{NEVER}", LOOK),
     "the text of the sources": (f"sed -i s/non-free// {SOURCES}", LOOK),
@@ -121,9 +122,9 @@ def test_a_card_of_a_virtual_machine_is_left_alone(servers):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("what", EDITS)
-def test_what_is_changed_by_hand_is_put_right_by_the_next_run(fenton, what):
-    fenton.mends("nvidia", *EDITS[what])
+@pytest.mark.parametrize("edits", in_turn(EDITS))
+def test_what_is_changed_by_hand_is_put_right_by_the_next_run(fenton, edits):
+    fenton.mends_all("nvidia", edits)
 
 
 @pytest.mark.once

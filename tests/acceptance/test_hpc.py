@@ -235,6 +235,7 @@ def test_a_notebook_on_a_node_answers_on_the_laptop(servers, gate, tidy):
         laptop(servers, f"fenton -t {line[1]} off; rm -f notebook.pem")
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_a_network_that_is_cut_is_reported_and_mended(servers, gate, nodes, tidy):
     """A node's jobs go on elsewhere, and its engines come back when it does."""

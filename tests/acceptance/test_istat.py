@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from conftest import eventually
+from conftest import eventually, in_turn
 
 UNIT = "fenton-istat.service"
 PLACE = "/var/lib/istatserver"
@@ -216,9 +216,9 @@ HALF = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", HALF)
-def test_the_next_run_finishes_or_repairs(server, name, knock):
-    server.mends("istat", HALF[name])
+@pytest.mark.parametrize("edits", in_turn(HALF))
+def test_the_next_run_finishes_or_repairs(server, edits, knock):
+    server.mends_all("istat", edits)
     assert knock("ada", passcode(server))[-1] == "104 numbers"
     assert server.docker("stat", "-c", "%a %U %G", f"{PLACE}/istatserver.conf").stdout == "640 root fenton-istat\n"
 

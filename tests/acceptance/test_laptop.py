@@ -464,7 +464,7 @@ def test_the_doctor_finds_all_well(laptop):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("warm", [True, False], ids=["with a shared connection", "without"])
+@pytest.mark.parametrize("warm", [True, pytest.param(False, marks=pytest.mark.long)], ids=["with a shared connection", "without"])
 def test_a_dead_server_gives_one_sentence_and_never_a_hang(laptops, cut, warm):
     def begin(laptop):
         laptop.unshare()

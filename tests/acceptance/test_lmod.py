@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from conftest import in_turn
 
 PREFIX = "/opt/conda"
 SCIENCE = f"{PREFIX}/envs/science/bin/python"
@@ -109,25 +110,23 @@ def test_a_module_goes_with_its_environment_or_toolkit(server):
     assert said(server.ssh("module load anaconda/spare cuda; echo $CONDA_DEFAULT_ENV", user="ada")) == ["spare"]
 
 
-@pytest.mark.parametrize(
-    ("how", "look"),
-    [
-        ("rm /etc/lmod/modules/anaconda/science.lua", "cat /etc/lmod/modules/anaconda/science.lua"),
-        (
-            "echo 'setenv(\"A\", 1)' >>/etc/lmod/modules/cuda/12.4.lua; chmod 600 /etc/lmod/modules/cuda/12.8.lua",
-            "cat /etc/lmod/modules/cuda/12.4.lua; stat -c %a /etc/lmod/modules/cuda/*",
-        ),
-        ("sed -i /fenton/d /etc/bash.bashrc /etc/zsh/zshenv", "cat /etc/bash.bashrc /etc/zsh/zshenv"),
-        ("sed -i '/Fenton, role lmod/,+2d' /etc/bash.bashrc", "cat /etc/bash.bashrc"),
-        (
-            "chmod 600 /usr/local/lib/fenton/modules.sh; rm /etc/profile.d/00-fenton-modules.sh",
-            "stat -c %a /usr/local/lib/fenton/modules.sh /etc/profile.d/00-fenton-modules.sh",
-        ),
-        ("dpkg --remove lmod", "dpkg-query -W -f '${Status}' lmod"),
-    ],
-)
-def test_what_is_changed_by_hand_is_put_right(server, how, look):
-    server.mends("lmod", how, look)
+SPOILT = {
+    "rm /etc/lmod/modules/anaconda/science.lua": "cat /etc/lmod/modules/anaconda/science.lua",
+    "echo 'setenv(\"A\", 1)' >>/etc/lmod/modules/cuda/12.4.lua; chmod 600 /etc/lmod/modules/cuda/12.8.lua": (
+        "cat /etc/lmod/modules/cuda/12.4.lua; stat -c %a /etc/lmod/modules/cuda/*"
+    ),
+    "sed -i /fenton/d /etc/bash.bashrc /etc/zsh/zshenv": "cat /etc/bash.bashrc /etc/zsh/zshenv",
+    "sed -i '/Fenton, role lmod/,+2d' /etc/bash.bashrc": "cat /etc/bash.bashrc",
+    "chmod 600 /usr/local/lib/fenton/modules.sh; rm /etc/profile.d/00-fenton-modules.sh": (
+        "stat -c %a /usr/local/lib/fenton/modules.sh /etc/profile.d/00-fenton-modules.sh"
+    ),
+    "dpkg --remove lmod": "dpkg-query -W -f '${Status}' lmod",
+}
+
+
+@pytest.mark.parametrize("edits", in_turn({how: (how, look) for how, look in SPOILT.items()}))
+def test_what_is_changed_by_hand_is_put_right(server, edits):
+    server.mends_all("lmod", edits)
 
 
 def test_somebody_elses_modulefile_stays(server):

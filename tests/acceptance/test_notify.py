@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from conftest import eventually
+from conftest import eventually, in_turn
 
 PLACE = "/var/lib/bot"
 UNIT = "fenton-notify.service"
@@ -284,9 +284,9 @@ HALF = {
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("name", HALF)
-def test_the_next_run_finishes_or_repairs(server, name):
-    server.mends("notify", HALF[name])
+@pytest.mark.parametrize("edits", in_turn(HALF))
+def test_the_next_run_finishes_or_repairs(server, edits):
+    server.mends_all("notify", edits)
     assert server.docker("stat", "-c", "%a %U %G", "/etc/fenton/notify.json").stdout == "640 root fenton-notify\n"
     assert server.docker("getent", "group", "notify").stdout.strip().endswith(":ada")
     assert as_user(server, "ada", "notify repaired").returncode == 0

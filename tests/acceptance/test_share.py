@@ -184,6 +184,7 @@ def test_bad_input_is_refused_with_a_sentence():
     assert "changed=1" not in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.once
 def test_what_the_site_has_is_checked_and_left_alone(servers):
     given = {"share_kind": "given", "share_directories": ["/srv/given"]}

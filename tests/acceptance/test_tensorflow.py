@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from browser import browser, find, log_in, missing, wait, wait_for_lab
-from conftest import ROOT, eventually
+from conftest import ROOT, eventually, in_turn
 from conftest import run as execute
 from test_jupyter import Lab
 
@@ -168,18 +168,17 @@ def test_a_card_that_is_not_computed_on_breaks_the_promise(server, tmp_path):
     assert "look first whether `nvidia-smi` answers" in said
 
 
-@pytest.mark.parametrize(
-    ("how", "look"),
-    [
-        (
-            "rm /opt/conda/envs/tf/lib/python3*/site-packages/keras/__init__.py",
-            "/opt/conda/envs/tf/bin/python -c 'import keras; print(keras.__version__)'",
-        ),
-        (f"sed -i 's/0o077/0o000/' {BOARD}", f"cat {BOARD}"),
-        (f"chmod -x {BOARD}", f"stat -c %a {BOARD}"),
-        ("rm /usr/local/lib/fenton/tensorboard.svg", "cat /usr/local/lib/fenton/tensorboard.svg"),
-        ("rm -r /usr/local/share/jupyter/kernels/tf", "cat /usr/local/share/jupyter/kernels/tf/kernel.json"),
-    ],
-)
-def test_what_is_changed_by_hand_is_put_right_by_the_next_run(server, how, look):
-    server.mends("tensorflow", how, look)
+SPOILT = {
+    "rm /opt/conda/envs/tf/lib/python3*/site-packages/keras/__init__.py": (
+        "/opt/conda/envs/tf/bin/python -c 'import keras; print(keras.__version__)'"
+    ),
+    f"sed -i 's/0o077/0o000/' {BOARD}": f"cat {BOARD}",
+    f"chmod -x {BOARD}": f"stat -c %a {BOARD}",
+    "rm /usr/local/lib/fenton/tensorboard.svg": "cat /usr/local/lib/fenton/tensorboard.svg",
+    "rm -r /usr/local/share/jupyter/kernels/tf": "cat /usr/local/share/jupyter/kernels/tf/kernel.json",
+}
+
+
+@pytest.mark.parametrize("edits", in_turn({how: (how, look) for how, look in SPOILT.items()}))
+def test_what_is_changed_by_hand_is_put_right_by_the_next_run(server, edits):
+    server.mends_all("tensorflow", edits)

@@ -3,6 +3,8 @@
 import getpass
 import grp
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import observe as action
@@ -29,6 +31,21 @@ def test_what_travels_needs_nothing_of_ansible(path):
 def test_commands_may_read_their_input(ask):
     seen = ask("observe", {"commands": {"a": {"run": ["cat"], "stdin": "said"}, "b": "echo b"}})["seen"]
     assert (seen["a"]["stdout"], seen["b"]["stdout"]) == ("said", "b")
+
+
+def test_commands_know_how_the_control_node_came_in_though_sudo_hides_it():
+    words = [
+        "env",
+        "-i",
+        sys.executable,
+        "-c",
+        "import observe; print(observe.look('echo $SSH_USER $SSH_CONNECTION', 5, observe.surroundings()))",
+    ]
+    came = {**os.environ, "SSH_CONNECTION": "fe80::1%eth0 50000 fe80::2 2222", "USER": "ada"}
+    # The shell stays between them, as sudo does.
+    sudo = ["sh", "-c", '"$@"; true', "sudo", *words]
+    done = subprocess.run(sudo, cwd=ROOT / "plugins/module_utils", env=came, capture_output=True, text=True, timeout=20)
+    assert "'stdout': 'ada fe80::1%eth0 50000 fe80::2 2222'" in done.stdout, done.stderr
 
 
 def test_a_look_says_whether_modules_would_do_something(ask, tmp_path):

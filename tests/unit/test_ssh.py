@@ -52,7 +52,7 @@ def rendered(tmp_path_factory):
       seen:
         kex: {{lines: "{{{{ kex }}}}"}}
         settings: {{stdout: "{{{{ penalties }}}}"}}
-        connection: {{lines: [root, 192.0.2.7, 192.0.2.9, "22"]}}
+        connection: {{lines: [root, 192.0.2.7, "50000", 192.0.2.9, "22"]}}
   tasks:
     - ansible.builtin.template:
         src: {ROLE}/templates/00-fenton.conf.j2
@@ -156,7 +156,7 @@ def test_who_would_get_in_is_told_from_the_files(tmp_path, settings, said):
     (tmp_path / "told").write_text(told)
     (tmp_path / "sshd").write_text(f"#!/bin/sh\ncat {tmp_path}/told\n")
     (tmp_path / "sshd").chmod(0o755)
-    connection = "connection=$(printf '%s\\n' '' 192.0.2.7 192.0.2.9 22); set -- nobody\n"
+    connection = "SSH_CONNECTION='192.0.2.7 50000 192.0.2.9 22'; set -- nobody\n"
     script = (
         (ROLE / "files/look-doors.sh").read_text().replace("/usr/sbin/sshd", str(tmp_path / "sshd")).replace("/run/sshd", str(tmp_path))
     )

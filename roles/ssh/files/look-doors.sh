@@ -1,11 +1,9 @@
 # For each user given, and the one who came in: "NAME in", or "NAME:" and which of sshd's settings keeps out. All files count, as they
 # stand there, read or not. What cannot be judged here counts as in: the new login decides.
-# $connection is what look-connection.sh says.
 mkdir -p /run/sshd
 set -f
-# shellcheck disable=SC2154
-{ read -r user; read -r client; read -r server; read -r port; } <<END
-$connection
+read -r client _ server port <<END
+$SSH_CONNECTION
 END
 
 # The setting $1 of $name, on one line.
@@ -59,7 +57,7 @@ obstacle() {
 }
 
 [ -n "$client" ] || client=192.0.2.1
-for name in "$@" $user; do
+for name in "$@" $SSH_USER; do
   told=$(/usr/sbin/sshd -T -C "user=$name,host=$client,addr=$client,laddr=${server:-192.0.2.2},lport=${port:-22}" 2>/dev/null)
   what=$(obstacle)
   if [ -z "$what" ]; then echo "$name in"; continue; fi

@@ -1,9 +1,7 @@
 # Prints the host key that sshd shows where that is no longer the one in the file: the file is gone or new, and sshd read an older one.
-# $connection is what look-connection.sh says.
 key=/etc/ssh/ssh_host_ed25519_key
-# shellcheck disable=SC2154
-{ read -r _; read -r _; read -r server; read -r port; } <<END
-$connection
+read -r _ _ server port <<END
+$SSH_CONNECTION
 END
 if [ -n "$server" ] && { [ ! -e $key ] ||
   [ -n "$(find $key -newermt "$(systemctl show -P StateChangeTimestamp --timestamp=us+utc ssh.service)")" ]; }; then
