@@ -77,6 +77,14 @@ def test_the_server_s_own_address_is_no_difference(tmp_path):
     assert state.text_of(about, 20, ["172.19.0.3"]) == one
 
 
+def test_an_address_that_stands_in_somebodys_example_is_no_difference_either(tmp_path):
+    """A container may be given just that one."""
+    (tmp_path / "a").write_text("see http://192.168.0.1/ and 198.51.100.7\n")
+    size = (tmp_path / "a").stat().st_size
+    assert state.text_of(tmp_path / "a", size, []) == state.text_of(tmp_path / "a", size, ["192.168.0.1"])
+    assert state.text_of(tmp_path / "a", size, []) != state.text_of(tmp_path / "a", size, ["198.51.100.7"])
+
+
 def test_the_state_of_this_machine_can_be_taken(tmp_path):
     found = state.look("env", places=[str(tmp_path)])
     assert {"packages", "files", "units", "accounts", "sockets", "rules"} <= set(found)
