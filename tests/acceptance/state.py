@@ -87,7 +87,7 @@ def owners():
     return lambda number: users.get(number, str(number)), lambda number: groups.get(number, str(number))
 
 
-# The networks from which a container engine takes one for each scenario. Somebody's documentation has addresses of them too, so all are one.
+# The networks that a container engine gives away. An address of them in somebody's example may be a server's own, so all are one.
 POOLS = re.compile(rb"\b(?:172\.(?:1[6-9]|2\d|3[01])|192\.168)(?:\.\d{1,3}){2}\b")
 
 
