@@ -26,7 +26,6 @@ UNREAD = {
 # Judged by the same lines as their neighbours.
 SELDOM = set(UNREAD) - {
     "AllowUsers without the administrator",
-    "a Match block that takes the administrator's keys",
     "loopback as the only address",
 }
 TO_2222 = {"ssh_port": 2222}
