@@ -9,6 +9,11 @@ SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|lib64|proc|root|run|sbin|sys|tmp|us
 BELOW = re.compile(r"/(home|opt|srv|mnt|media|var/lib|var/cache|var/log)/.+$")
 PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+$")
 WHERE = "host_vars/{host}/base.yml"
+# Mount options of ext4 and XFS that switch quotas of users on. systemd runs quotaon, which XFS has no use for, where it reads `usrquota`.
+QUOTA_OPTION = {"ext4": "usrquota", "xfs": "uquota"}
+OWN_QUOTAS = re.compile(r"[ugp]?quota|(usr|grp|prj)j?quota(=.*)?|[ugp]?qnoenforce")
+SIZE = re.compile(r"[1-9][0-9]*[KMGT]")
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
 def name_of(disk):
@@ -19,6 +24,29 @@ def name_of(disk):
 def label_of(disk):
     """Return the label by which a file system of ours is known again: 12 characters are what XFS has room for."""
     return ("fenton-" + disk["mount"].rstrip("/").rpartition("/")[2])[:12].rstrip("-")
+
+
+def has_quotas(disk):
+    """Return whether a disk is to have quotas."""
+    return bool(disk.get("quota") or disk.get("quotas")) and disk.get("state") != "absent"
+
+
+def quota_problems(disk, where):
+    """Return a sentence for each mistake in the quotas of a disk."""
+    one, wrong = name_of(disk), []
+    sizes = {"quota": disk.get("quota"), **{f"quotas.{name}": size for name, size in (disk.get("quotas") or {}).items()}}
+    for key, size in sizes.items():
+        if size and not SIZE.fullmatch(str(size)) and not (key != "quota" and size == "none"):
+            wrong.append(f"base_disks: {key} of {one} is {size!r}, which is no size such as 500M or 100G; correct it in {where}.")
+    bad = [name for name in disk.get("quotas") or {} if not ACCOUNT.fullmatch(str(name)) or name == "root"]
+    if bad:
+        wrong.append(f"base_disks: quotas of {one} names {', '.join(map(repr, bad))}, no account of a person; correct it in {where}.")
+    if disk.get("quota_soft") is not None and not 1 <= int(disk["quota_soft"]) <= 100:
+        wrong.append(f"base_disks: quota_soft of {one} is {disk['quota_soft']}; write a percentage from 1 to 100 in {where}.")
+    own = [option for option in disk.get("options", []) if OWN_QUOTAS.fullmatch(str(option))]
+    if own and has_quotas(disk):
+        wrong.append(f"base_disks: {', '.join(own)} of {one} comes by itself with quota; take it out of options in {where}.")
+    return wrong
 
 
 def disk_problems(disks, host):
@@ -39,6 +67,7 @@ def disk_problems(disks, host):
         bad = [option for option in disk.get("options", []) if not re.fullmatch(r"[A-Za-z0-9_.=:/%+-]+", str(option))]
         if bad:
             wrong.append(f"base_disks: {', '.join(map(repr, bad))} of {one} is no mount option; correct it in {where}.")
+        wrong += quota_problems(disk, where)
     for key in ("device", "uuid", "mount"):
         values = [str(disk[key]).rstrip("/") for disk in disks if disk.get(key)]
         twice = sorted({value for value in values if values.count(value) > 1})
@@ -48,8 +77,9 @@ def disk_problems(disks, host):
 
 def line_of(disk, found):
     """Return the first four fields of the line that /etc/fstab is to have for *disk*."""
-    options = ["defaults", *map(str, disk.get("options", [])), "nofail", "x-systemd.device-timeout=10s"]
     kind = found["type"] or disk.get("filesystem", "ext4")
+    quota = [QUOTA_OPTION[kind]] if has_quotas(disk) and kind in QUOTA_OPTION else []
+    options = ["defaults", *map(str, disk.get("options", [])), *quota, "nofail", "x-systemd.device-timeout=10s"]
     return ["UUID=" + (found["uuid"] or "?"), disk["mount"], kind, ",".join(dict.fromkeys(options))]
 
 
@@ -95,14 +125,85 @@ def refusal(disk, found, host):
     return ""
 
 
-def disks_refused(disks, found, host):
+def quota_refusal(disk, found, host, people):
+    """Return why a disk cannot have its quotas, or an empty text."""
+    where, one, mount = WHERE.format(host=host), name_of(disk), disk["mount"]
+    if not has_quotas(disk) or not found["there"]:
+        return ""
+    state, kind = found["quotas"], found["type"] or disk.get("filesystem", "ext4")
+    if kind not in QUOTA_OPTION:
+        return f"{one} of {host} is {kind}, and quotas are for ext4 and xfs; take quota out in {where}"
+    strangers = sorted(set(state["strangers"]) - set(people))
+    if strangers:
+        return f"quotas of {one} names {', '.join(strangers)}, and {host} has no such account; correct it in {where}"
+    if not state["possible"]:
+        release = state["kernel"]
+        need = "" if kind == "xfs" else f" (module quota_v2; in Ubuntu's package linux-modules-extra-{release})"
+        cure = f"start {host} with a kernel of its distribution such as linux-image-amd64, or take quota out in {where}"
+        return f"the kernel of {host}, {release}, has no quotas for {kind}{need}; {cure}"
+    steps = [] if state["counted"] else [f"`umount {mount}`"] if mount in found["mounted"] else []
+    if not state["prepared"]:
+        steps.append(f"`e2fsck -f {found['path']} && tune2fs -O quota {found['path']}`")
+        return f"{one} of {host} was made without quotas; when nobody needs it, {', then '.join(steps)} there, and run again"
+    if steps and kind == "xfs":
+        return f"{one} of {host} is mounted without quotas, and XFS starts them only then; when idle, {steps[0]} there, and run again"
+    return ""
+
+
+def kib(size):
+    """Return a size such as 100G in KiB, 0 for none."""
+    return 0 if size == "none" else int(size[:-1]) * 1024 ** "KMGT".index(size[-1])
+
+
+def limits_of(disk, people):
+    """Return by account what it is to be held to: KiB soft and hard, files soft and hard; accounts without a limit are left out."""
+    sizes = {**({name: disk["quota"] for name in people} if disk.get("quota") else {}), **(disk.get("quotas") or {})}
+    hard = {name: kib(size) for name, size in sizes.items()}
+    return {name: [size * int(disk.get("quota_soft") or 100) // 100, size, 0, 0] for name, size in hard.items() if size}
+
+
+def quotas_due(disks, found, people):
+    """Return the mounted disks whose quotas are not as they should be.
+
+    :arg disks: the variable ``base_disks``.
+    :arg found: as for ``disks_refused``.
+    :arg people: names of the accounts to which ``quota`` applies.
+    :returns: list of dictionaries: ``mount``, ``enforce`` (whether the kernel is to be told to hold accounts to them), ``lines`` (for the
+        standard input of ``setquota --batch``) and ``seen`` (in words).
+    """
+    due = []
+    for disk, known in zip(disks, found, strict=True):
+        if not known["there"] or disk["mount"] not in known["mounted"] or disk.get("state") == "absent":
+            continue
+        state, wanted = known["quotas"], limits_of(disk, people) if has_quotas(disk) else {}
+        # Limits that an earlier run has left; those on a disk for which the owner has written mount options are the owner's.
+        theirs = any(OWN_QUOTAS.fullmatch(str(option)) for option in disk.get("options", []))
+        if not has_quotas(disk) and (theirs or not state["enforced"]):
+            continue
+        other = {name: wanted.get(name, [0, 0, 0, 0]) for name in sorted({*wanted, *state["limits"]})}
+        other = {name: limits for name, limits in other.items() if state["limits"].get(name, [0, 0, 0, 0]) != limits}
+        enforce = has_quotas(disk) and not state["enforced"]
+        if other or enforce:
+            due.append(
+                {
+                    "mount": disk["mount"],
+                    "enforce": enforce,
+                    "lines": "".join(f"{name} {' '.join(map(str, limits))}\n" for name, limits in other.items()),
+                    "seen": f"{disk['mount']}: " + ("nobody is held to a limit" if enforce else "not the limits of " + ", ".join(other)),
+                }
+            )
+    return due
+
+
+def disks_refused(disks, found, host, people=()):
     """Return a sentence for each disk that cannot be taken, with what was found on it.
 
     :arg disks: the variable ``base_disks``.
     :arg found: what ``roles/base/files/disks.py`` has printed about them, in the same order.
     :arg host: name in the inventory.
+    :arg people: names of accounts that this run makes.
     """
-    reasons = (refusal(disk, known, host) for disk, known in zip(disks, found, strict=True))
+    reasons = (refusal(disk, known, host) or quota_refusal(disk, known, host, people) for disk, known in zip(disks, found, strict=True))
     return [f"base_disks: {reason}." for reason in reasons if reason]
 
 
@@ -127,7 +228,10 @@ def disks_due(disks, found):
             "remove": gone and bool(known["fstab"]),
         }
         if any(steps.values()):
-            due.append({**disk, **steps, "line": line, "label": label_of(disk), "path": known["path"]})
+            # Which users have what on an ext4 is counted from the beginning; XFS counts when it is mounted so.
+            quota = " -O quota -E quotatype=usrquota" if has_quotas(disk) and disk.get("filesystem", "ext4") == "ext4" else ""
+            made = f"-L {label_of(disk)}{quota}"
+            due.append({**disk, **steps, "line": line, "label": label_of(disk), "made": made, "path": known["path"]})
     return due
 
 
@@ -136,4 +240,4 @@ class FilterModule:
 
     def filters(self):
         """Return the filters by name."""
-        return {"disk_problems": disk_problems, "disks_refused": disks_refused, "disks_due": disks_due}
+        return {"disk_problems": disk_problems, "disks_refused": disks_refused, "disks_due": disks_due, "quotas_due": quotas_due}

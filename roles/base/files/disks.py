@@ -1,8 +1,9 @@
 """Print as JSON what is on the disks that are wanted, and at their places; read-only, and without udev, which containers lack.
 
-Standard input: a JSON list of dictionaries with ``device`` or ``uuid``, and ``mount``.
+Standard input: a JSON list of dictionaries with ``device`` or ``uuid``, ``mount``, and those with quotas with ``quota`` or ``quotas``.
 """
 
+import ctypes
 import grp
 import json
 import os
@@ -14,8 +15,11 @@ import sys
 
 
 def said(*words):
-    """Return what a program printed."""
-    return subprocess.run(words, capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL).stdout.strip()
+    """Return what a program printed, nothing where it is not installed."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=15, stdin=subprocess.DEVNULL).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def plain(text):
@@ -30,6 +34,77 @@ def lines(path):
             return [line.split() for line in file if line.strip() and not line.startswith("#")]
     except OSError:
         return []
+
+
+class Limits(ctypes.Structure):
+    """What quotactl(2) tells of an account: struct if_nextdqblk of the kernel's include/uapi/linux/quota.h."""
+
+    _fields_ = [(name, ctypes.c_uint64) for name in ("hard", "soft", "space", "files_hard", "files_soft", "files", "time", "files_time")]
+    _fields_ += [("valid", ctypes.c_uint32), ("account", ctypes.c_uint32)]
+
+
+class State(ctypes.Structure):
+    """Which quotas a file system keeps: the head of struct fs_quota_statv in include/uapi/linux/dqblk_xfs.h, and room for the rest."""
+
+    _fields_ = [("version", ctypes.c_int8), ("pad", ctypes.c_uint8), ("flags", ctypes.c_uint16), ("rest", ctypes.c_uint8 * 252)]
+
+
+# Q_GETNEXTQUOTA and Q_XGETQSTATV, for users.
+NEXT, STATE = 0x800009 << 8, ((ord("X") << 8) + 8) << 8
+# By type of the file system, a module of the kernel and one of its functions; for XFS also one that it has in any case.
+NEEDED = {"ext4": ("quota_v2", "v2_check_quota_file", None), "xfs": ("xfs", "xfs_qm_newmount", "xfs_mountfs")}
+
+
+def ask(command, path, account, answer):
+    """Fill *answer* by quotactl(2); return whether the kernel had one."""
+    call = ctypes.CDLL(None, use_errno=True).quotactl
+    return call(ctypes.c_int(command), path.encode(), ctypes.c_int(account), ctypes.byref(answer)) == 0
+
+
+def name_of(account):
+    """Return the name of an account, or its number where it has none."""
+    try:
+        return pwd.getpwuid(account).pw_name
+    except KeyError:
+        return str(account)
+
+
+def kept(path):
+    """Return whether a mounted file system counts what accounts have on it and holds them to limits; and the limits, in KiB and files."""
+    state, limits, account, known = State(version=1), Limits(), 0, {}
+    flags = state.flags if ask(STATE, path, 0, state) else 0
+    while flags & 1 and account < 2**32 - 1 and ask(NEXT, path, account, limits):
+        numbers = [limits.soft, limits.hard, limits.files_soft, limits.files_hard]
+        if any(numbers):
+            known[name_of(limits.account)] = numbers
+        account = limits.account + 1
+    return {"counted": bool(flags & 1), "enforced": bool(flags & 2), "limits": known}
+
+
+def able(kind):
+    """Return whether the kernel has quotas for this type of file system, or a module with them that it can load."""
+    module, proof, other = NEEDED[kind]
+    try:
+        with open("/proc/kallsyms", encoding="utf-8") as symbols:
+            known = {words[2] for words in map(str.split, symbols)} & {proof, other}
+    except OSError:
+        known = set()
+    return proof in known or not known and bool(said("/sbin/modprobe", "--dry-run", "--show-depends", module))
+
+
+def quotas(disk, found):
+    """Return what is to be known of the quotas of a disk; where they are not in use, also what they need."""
+    answer = kept(found["path"]) if found["mounted"] else {"counted": False, "enforced": False, "limits": {}}
+    kind = found["type"] or disk.get("filesystem", "ext4")
+    answer.update(possible=True, prepared=True, kernel=os.uname().release)
+    if disk.get("quota") or disk.get("quotas"):
+        people = {entry.pw_name for entry in pwd.getpwall()}
+        answer["strangers"] = sorted(set(disk.get("quotas") or {}) - people)
+        if kind in NEEDED and not answer["counted"]:
+            answer["possible"] = able(kind)
+            features = said("dumpe2fs", "-h", found["path"]) if found["type"] == "ext4" else ""
+            answer["prepared"] = found["type"] != "ext4" or bool(re.search(r"^Filesystem features:.* quota\b", features, re.M))
+    return answer
 
 
 MOUNTS = [(words[2], plain(words[4])) for words in lines("/proc/self/mountinfo")]
@@ -51,7 +126,7 @@ def device(disk):
     holders = os.path.join(known, "holders")
     export = (line.partition("=") for line in said("blkid", "--probe", "--output", "export", real).splitlines())
     found = {key: value for key, _, value in export}
-    return {
+    answer = {
         "there": True,
         "path": real,
         "parts": sorted(name for name in os.listdir(known) if os.path.exists(os.path.join(known, name, "partition"))),
@@ -63,6 +138,7 @@ def device(disk):
         "label": found.get("LABEL", ""),
         "uuid": found.get("UUID", ""),
     }
+    return {**answer, "quotas": quotas(disk, answer)}
 
 
 def place(disk):
