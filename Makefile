@@ -1,6 +1,6 @@
 # Every target is a script of the same name in scripts/, for people without make.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit role doctor bench bench-check bench-fleet torture reliability docs lock
+.PHONY: help demo demo-down test lint unit role doctor bench bench-check bench-fleet torture vm reliability docs lock
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1	\2/p' Makefile | expand -t 26
@@ -37,6 +37,9 @@ bench-fleet: ## time twenty servers at once
 
 torture: ## break runs of the whole site off in forty ways, two to three minutes each: make torture [SEED=…] [R="kill-07 disk-opt"]
 	@scripts/torture $(R)
+
+vm: ## boot a virtual machine, for quotas and mounting at boot; emulated, half an hour, or with ACCEL=kvm
+	@scripts/vm
 
 reliability: ## write docs/reliability.md from what the last tests tried
 	@scripts/reliability

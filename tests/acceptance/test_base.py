@@ -455,3 +455,18 @@ def test_a_disk_with_something_on_it_is_refused(server, disk):
     server.docker("rm", "/srv/data/here")
     server.docker("mkswap", "-L", "spare", disk)
     assert "holds swap labelled 'spare', and nothing that holds something is formatted" in re.sub(r" \(UUID [^)]*\)", "", said())
+
+
+@pytest.mark.once
+@pytest.mark.attempt("Storage", "quotas are wanted, and the kernel has none", "refused with the kernel's name, before the first change")
+def test_quotas_without_a_kernel_for_them_are_refused(server, disk):
+    """What the quotas do is shown by ``scripts/vm``, on a kernel that has them."""
+    if server.docker("grep", "-q", " v2_check_quota_file", "/proc/kallsyms").returncode == 0:
+        pytest.skip("this kernel has quotas")
+    before = server.docker("sha256sum", "/etc/fstab", "/var/tmp/disk-of-a-test.img").stdout
+    done = server.playbook("--tags", "base", "-e", json.dumps({"base_disks": [{"device": disk, "mount": "/srv/data", "quota": "40M"}]}))
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert f"the kernel of fenton, {os.uname().release}, has no quotas for ext4 (module quota_v2" in said
+    assert server.docker("sha256sum", "/etc/fstab", "/var/tmp/disk-of-a-test.img").stdout == before
+    assert server.docker("dpkg", "-s", "quota").returncode != 0
