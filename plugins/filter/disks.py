@@ -143,7 +143,7 @@ def quota_refusal(disk, found, host, people):
         return f"the kernel of {host}, {release}, has no quotas for {kind}{need}; {cure}"
     steps = [] if state["counted"] else [f"`umount {mount}`"] if mount in found["mounted"] else []
     if not state["prepared"]:
-        steps.append(f"`e2fsck -f {found['path']} && tune2fs -O quota {found['path']}`")
+        steps.append(f"`e2fsck -fp {found['path']} && tune2fs -O quota {found['path']}`")
         return f"{one} of {host} was made without quotas; when nobody needs it, {', then '.join(steps)} there, and run again"
     if steps and kind == "xfs":
         return f"{one} of {host} is mounted without quotas, and XFS starts them only then; when idle, {steps[0]} there, and run again"

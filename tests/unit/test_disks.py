@@ -167,8 +167,8 @@ XFS = {**QUOTAS, "filesystem": "xfs"}
     [
         (QUOTAS, UNABLE, "the kernel of fenton, 6.1.0-1, has no quotas for ext4 (module quota_v2"),
         (XFS, UNABLE, "has no quotas for xfs; start fenton with a kernel"),
-        (QUOTAS, keeping(counted=False, prepared=False), "`umount /srv/data`, then `e2fsck -f /dev/sdb && tune2fs"),
-        (QUOTAS, keeping(OURS, counted=False, prepared=False), "when nobody needs it, `e2fsck -f /dev/sdb"),
+        (QUOTAS, keeping(counted=False, prepared=False), "`umount /srv/data`, then `e2fsck -fp /dev/sdb && tune2fs"),
+        (QUOTAS, keeping(OURS, counted=False, prepared=False), "when nobody needs it, `e2fsck -fp /dev/sdb"),
         (XFS, keeping({**MOUNTED, "type": "xfs"}, counted=False), "is mounted without quotas, and XFS starts them only then"),
         (QUOTAS, keeping(strangers=["tim", "tom"]), "names tim, and fenton has no such account"),
         ({**QUOTAS, "uuid": "1-2", "device": None}, {**MOUNTED, "type": "btrfs"}, "is btrfs, and quotas are for ext4 and xfs"),
