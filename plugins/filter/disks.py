@@ -9,8 +9,9 @@ SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|lib64|proc|root|run|sbin|sys|tmp|us
 BELOW = re.compile(r"/(home|opt|srv|mnt|media|var/lib|var/cache|var/log)/.+$")
 PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+$")
 WHERE = "host_vars/{host}/base.yml"
-# Mount options of ext4 and XFS that switch quotas of users on. systemd runs quotaon, which XFS has no use for, where it reads `usrquota`.
-QUOTA_OPTION = {"ext4": "usrquota", "xfs": "uquota"}
+# What switches quotas of users on in /etc/fstab. ext4 has it in its superblock: where systemd reads `usrquota` in /etc/fstab it runs quotaon
+# for what is on already, and that fails at every boot.
+QUOTA_OPTION = {"ext4": "", "xfs": "uquota"}
 OWN_QUOTAS = re.compile(r"[ugp]?quota|(usr|grp|prj)j?quota(=.*)?|[ugp]?qnoenforce")
 SIZE = re.compile(r"[1-9][0-9]*[KMGT]")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -78,7 +79,7 @@ def disk_problems(disks, host):
 def line_of(disk, found):
     """Return the first four fields of the line that /etc/fstab is to have for *disk*."""
     kind = found["type"] or disk.get("filesystem", "ext4")
-    quota = [QUOTA_OPTION[kind]] if has_quotas(disk) and kind in QUOTA_OPTION else []
+    quota = [option for option in [QUOTA_OPTION.get(kind)] if option and has_quotas(disk)]
     options = ["defaults", *map(str, disk.get("options", [])), *quota, "nofail", "x-systemd.device-timeout=10s"]
     return ["UUID=" + (found["uuid"] or "?"), disk["mount"], kind, ",".join(dict.fromkeys(options))]
 
@@ -145,8 +146,8 @@ def quota_refusal(disk, found, host, people):
     if not state["prepared"]:
         steps.append(f"`e2fsck -fp {found['path']} && tune2fs -O quota {found['path']}`")
         return f"{one} of {host} was made without quotas; when nobody needs it, {', then '.join(steps)} there, and run again"
-    if steps and kind == "xfs":
-        return f"{one} of {host} is mounted without quotas, and XFS starts them only then; when idle, {steps[0]} there, and run again"
+    if steps and kind == "xfs" or mount in found["mounted"] and not (state["preset"] or state["enforced"]):
+        return f"{one} of {host} is mounted without quotas; when nobody needs it, `umount {mount}` there, and run again"
     return ""
 
 
@@ -212,8 +213,8 @@ def disks_due(disks, found):
 
     :arg disks: the variable ``base_disks``.
     :arg found: as for ``disks_refused``.
-    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``attach`` it (now, or its line in fstab), ``own`` its
-        topmost directory, ``remove`` its line.
+    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``preset`` its quotas, ``attach`` it (now, or its line in
+        fstab), ``own`` its topmost directory, ``remove`` its line.
     """
     due = []
     for disk, known in zip(disks, found, strict=True):
@@ -221,8 +222,10 @@ def disks_due(disks, found):
         line = line_of(disk, {"uuid": "", "type": "", **known})
         attach = not gone and (not known["there"] or known["fstab"] != line or disk["mount"] not in known["mounted"])
         named = {key: disk[key] for key in ("owner", "group", "mode") if disk.get(key)}
+        kind = known.get("type") or disk.get("filesystem", "ext4")
         steps = {
             "make": not gone and known["there"] and not known["type"],
+            "preset": has_quotas(disk) and known["there"] and kind == "ext4" and not known["quotas"]["preset"],
             "attach": attach,
             "own": bool(named) and not gone and (attach or any(known[key] != value for key, value in named.items())),
             "remove": gone and bool(known["fstab"]),

@@ -9,7 +9,10 @@ disks = load(Path(__file__).resolve().parents[2] / "plugins/filter/disks.py")
 EMPTY = {
     "there": True, "path": "/dev/sdb", "parts": [], "holders": [], "mounted": [], "swap": False, "type": "", "usage": "", "label": "",
     "uuid": "", "fstab": [], "busy": False, "files": 0, "owner": "root", "group": "root", "mode": "0755",
-    "quotas": {"counted": False, "enforced": False, "limits": {}, "possible": True, "prepared": True, "kernel": "6.1.0-1", "strangers": []},
+    "quotas": {
+        "counted": False, "enforced": False, "limits": {}, "possible": True, "prepared": True, "preset": False, "kernel": "6.1.0-1",
+        "strangers": [],
+    },
 }  # fmt: skip
 DATA = {"device": "/dev/sdb", "mount": "/srv/data"}
 EXT4 = {"type": "ext4", "usage": "filesystem", "uuid": "1-2"}
@@ -102,8 +105,7 @@ def test_usual_places_are_good_ones():
 
 
 QUOTAS = {**DATA, "quota": "1G", "quotas": {"tom": "2G", "eve": "none"}}
-QUOTA_LINE = [*LINE[:3], "defaults,usrquota,nofail,x-systemd.device-timeout=10s"]
-MOUNTED = {**OURS, "fstab": QUOTA_LINE, "mounted": ["/srv/data"], "busy": True}
+MOUNTED = {**OURS, "fstab": LINE, "mounted": ["/srv/data"], "busy": True}
 G = 1024**2
 LIMITS = {"ada": [G, G, 0, 0], "tom": [2 * G, 2 * G, 0, 0]}
 PEOPLE = ["ada", "tom", "eve"]
@@ -111,14 +113,14 @@ PEOPLE = ["ada", "tom", "eve"]
 
 def keeping(found=MOUNTED, **state):
     """Return what the look finds where quotas are in force, but for *state*."""
-    return {**found, "quotas": {**EMPTY["quotas"], "counted": True, "enforced": True, "limits": LIMITS, **state}}
+    return {**found, "quotas": {**EMPTY["quotas"], "counted": True, "enforced": True, "preset": True, "limits": LIMITS, **state}}
 
 
 def test_quotas_are_made_with_the_file_system_and_switched_on_by_its_line():
     (due,) = disks.disks_due([QUOTAS], [EMPTY])
-    assert due["made"] == "-L fenton-data -O quota -E quotatype=usrquota" and due["line"][3] == QUOTA_LINE[3]
+    assert due["made"] == "-L fenton-data -O quota -E quotatype=usrquota" and due["preset"] and due["line"] == ["UUID=?", *LINE[1:]]
     (due,) = disks.disks_due([{**QUOTAS, "filesystem": "xfs"}], [EMPTY])
-    assert due["made"] == "-L fenton-data" and "uquota" in due["line"][3].split(",")
+    assert due["made"] == "-L fenton-data" and not due["preset"] and "uquota" in due["line"][3].split(",")
     (due,) = disks.disks_due([DATA], [EMPTY])
     assert due["made"] == "-L fenton-data" and "quota" not in due["line"][3]
 
@@ -169,7 +171,12 @@ XFS = {**QUOTAS, "filesystem": "xfs"}
         (XFS, UNABLE, "has no quotas for xfs; start fenton with a kernel"),
         (QUOTAS, keeping(counted=False, prepared=False), "`umount /srv/data`, then `e2fsck -fp /dev/sdb && tune2fs"),
         (QUOTAS, keeping(OURS, counted=False, prepared=False), "when nobody needs it, `e2fsck -fp /dev/sdb"),
-        (XFS, keeping({**MOUNTED, "type": "xfs"}, counted=False), "is mounted without quotas, and XFS starts them only then"),
+        (
+            XFS,
+            keeping({**MOUNTED, "type": "xfs"}, counted=False, enforced=False),
+            "is mounted without quotas; when nobody needs it, `umount",
+        ),
+        (QUOTAS, keeping(enforced=False, preset=False), "is mounted without quotas; when nobody needs it, `umount /srv/data` there"),
         (QUOTAS, keeping(strangers=["tim", "tom"]), "names tim, and fenton has no such account"),
         ({**QUOTAS, "uuid": "1-2", "device": None}, {**MOUNTED, "type": "btrfs"}, "is btrfs, and quotas are for ext4 and xfs"),
     ],

@@ -96,14 +96,16 @@ def quotas(disk, found):
     """Return what is to be known of the quotas of a disk; where they are not in use, also what they need."""
     answer = kept(found["path"]) if found["mounted"] else {"counted": False, "enforced": False, "limits": {}}
     kind = found["type"] or disk.get("filesystem", "ext4")
-    answer.update(possible=True, prepared=True, kernel=os.uname().release)
+    answer.update(possible=True, prepared=True, preset=kind != "ext4", kernel=os.uname().release)
     if disk.get("quota") or disk.get("quotas"):
         people = {entry.pw_name for entry in pwd.getpwall()}
         answer["strangers"] = sorted(set(disk.get("quotas") or {}) - people)
         if kind in NEEDED and not answer["counted"]:
             answer["possible"] = able(kind)
-            features = said("dumpe2fs", "-h", found["path"]) if found["type"] == "ext4" else ""
-            answer["prepared"] = found["type"] != "ext4" or bool(re.search(r"^Filesystem features:.* quota\b", features, re.M))
+        if found["type"] == "ext4":
+            about = said("dumpe2fs", "-h", found["path"])
+            answer["prepared"] = bool(re.search(r"^Filesystem features:.* quota\b", about, re.M))
+            answer["preset"] = bool(re.search(r"^Mount options:\s+(.*,)?usrquota\b", about, re.M))
     return answer
 
 
