@@ -9,7 +9,7 @@ SYSTEM = re.compile(r"/(bin|boot|dev|etc|lib|lib64|proc|root|run|sbin|sys|tmp|us
 BELOW = re.compile(r"/(home|opt|srv|mnt|media|var/lib|var/cache|var/log)/.+$")
 PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+$")
 WHERE = "host_vars/{host}/base.yml"
-# What switches quotas of users on in /etc/fstab. ext4 has it in its superblock: where systemd reads `usrquota` in /etc/fstab it runs quotaon
+# What switches quotas on in /etc/fstab. ext4 has it in its superblock: where systemd reads `usrquota` in /etc/fstab it runs quotaon
 # for what is on already, and that fails at every boot.
 QUOTA_OPTION = {"ext4": "", "xfs": "uquota"}
 OWN_QUOTAS = re.compile(r"[ugp]?quota|(usr|grp|prj)j?quota(=.*)?|[ugp]?qnoenforce")
@@ -213,8 +213,8 @@ def disks_due(disks, found):
 
     :arg disks: the variable ``base_disks``.
     :arg found: as for ``disks_refused``.
-    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``preset`` its quotas, ``attach`` it (now, or its line in
-        fstab), ``own`` its topmost directory, ``remove`` its line.
+    :returns: list of dictionaries; the steps are booleans: ``make`` a file system, ``preset`` its quotas, ``attach`` it (now, or its line
+        in fstab), ``own`` its topmost directory, ``remove`` its line.
     """
     due = []
     for disk, known in zip(disks, found, strict=True):
