@@ -80,7 +80,8 @@ def line_of(disk, found):
     """Return the first four fields of the line that /etc/fstab is to have for *disk*."""
     kind = found["type"] or disk.get("filesystem", "ext4")
     quota = [option for option in [QUOTA_OPTION.get(kind)] if option and has_quotas(disk)]
-    options = ["defaults", *map(str, disk.get("options", [])), *quota, "nofail", "x-systemd.device-timeout=10s"]
+    # Nothing waits for it, so it may take its time: ten seconds were too few on a virtual machine that was busy starting.
+    options = ["defaults", *map(str, disk.get("options", [])), *quota, "nofail", "x-systemd.device-timeout=90s"]
     return ["UUID=" + (found["uuid"] or "?"), disk["mount"], kind, ",".join(dict.fromkeys(options))]
 
 

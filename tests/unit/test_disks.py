@@ -16,7 +16,7 @@ EMPTY = {
 }  # fmt: skip
 DATA = {"device": "/dev/sdb", "mount": "/srv/data"}
 EXT4 = {"type": "ext4", "usage": "filesystem", "uuid": "1-2"}
-LINE = ["UUID=1-2", "/srv/data", "ext4", "defaults,nofail,x-systemd.device-timeout=10s"]
+LINE = ["UUID=1-2", "/srv/data", "ext4", "defaults,nofail,x-systemd.device-timeout=90s"]
 OURS = {**EMPTY, **EXT4, "label": "fenton-data"}
 
 
