@@ -29,12 +29,12 @@ def surroundings():
     return found
 
 
-def look(command, timeout, environment):
+def look(command, timeout, environment=None):
     """Run one command and return what it said.
 
     :arg command: list of arguments, a string for ``/bin/sh``, or either under ``run`` beside a text ``stdin``.
     :arg timeout: seconds after which the command is ended; it then counts as exit status 124.
-    :arg environment: its variables.
+    :arg environment: its variables; those of this process by default.
     :returns: dict with ``rc``, ``stdout``, ``stderr`` and ``lines``. A program that does not exist gives rc 127.
     """
     stdin = ""
