@@ -461,6 +461,21 @@ def test_the_server_is_not_root_and_only_root_reads_the_passwords(server, names)
             assert ("argon2" in reading.stdout) == (other == name)
 
 
+def insist(driver, menu, entry, done):
+    """Choose an entry of a menu until it is *done*.
+
+    On a busy machine JupyterLab may still be moving under the pointer, or miss its server for a moment: a click that hit nothing is
+    repeated, and what asks something, such as the entry beside the right one, is told no, or closed.
+    """
+    for _ in range(4):
+        for dialog in driver.find_elements("css selector", ".jp-Dialog"):
+            (dialog.find_elements("css selector", ".jp-mod-reject") or dialog.find_elements("css selector", ".jp-mod-accept"))[0].click()
+        with contextlib.suppress(TimeoutException, ElementClickInterceptedException):
+            choose(driver, menu, entry)
+            return wait(driver, done, 15)
+    return pytest.fail(f"{menu} > {entry} does nothing; the page shows: {find(driver, 'body').text[-2000:]}")
+
+
 @pytest.mark.once
 def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
     if missing():
@@ -474,24 +489,16 @@ def test_a_browser_logs_in_without_a_warning(lab, tmp_path):
         # The kernel of the notebook's metadata must have been taken without asking, and be ready.
         wait(driver, lambda d: find(d, ".jp-NotebookPanel-toolbar [data-status='idle']"))
         assert not driver.find_elements("css selector", ".jp-Dialog")
-        # On a busy machine JupyterLab may still be moving under the pointer: a click that hit nothing is repeated, and the entry beside
-        # the right one, which asks whether to restart the kernel, is told no.
-        for _ in range(4):
-            for answer in driver.find_elements("css selector", ".jp-Dialog .jp-mod-reject"):
-                answer.click()
-            with contextlib.suppress(TimeoutException, ElementClickInterceptedException):
-                choose(driver, "Run", "Run All Cells")
-                wait(driver, lambda d: re.search(r"\[(\*|\d+)\]", " ".join(p.text for p in d.find_elements("css selector", PROMPT))), 15)
-                break
+        ran = r"\[(\*|\d+)\]"
+        insist(driver, "Run", "Run All Cells", lambda d: re.search(ran, " ".join(p.text for p in d.find_elements("css selector", PROMPT))))
         try:
             wait(driver, lambda d: find(d, ".jp-OutputArea-output img"), 120)
         except TimeoutException:
             pytest.fail(f"the notebook drew no picture; it shows: {find(driver, '.jp-Notebook').text[-3000:]}")
         # CPU and memory are asked for every five seconds.
         page = wait(driver, lambda d: (text := d.find_element("css selector", "body").text) and re.search(r"CPU:\s*[0-9.]", text) and text)
-        choose(driver, "File", "Save Notebook")
+        insist(driver, "File", "Save Notebook", lambda d: not d.find_elements("css selector", ".lm-TabBar-tab.jp-mod-dirty"))
         driver.execute_script("arguments[0].scrollIntoView({block: 'end'})", find(driver, ".jp-OutputArea-output img"))
-        wait(driver, lambda d: not d.find_elements("css selector", ".lm-TabBar-tab.jp-mod-dirty"))
         time.sleep(1)  # for the eye only: what moves has come to rest
         driver.save_screenshot(tmp_path / "jupyterlab.png")
         assert "JupyterLab" in driver.title or NOTEBOOK.stem in driver.title
