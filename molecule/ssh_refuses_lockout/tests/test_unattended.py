@@ -139,11 +139,12 @@ def test_a_reset_in_between_puts_it_back_too(server, begin):
 
 
 @pytest.mark.attempt(
-    "Lock-out", "the connection stands still until the server has put it back, and then goes on", "the run notices and fails"
+    "Lock-out", "the connection stands still until the server has put it back, and then goes on: {patience}", "the run notices and fails"
 )
-def test_a_run_that_comes_too_late_changes_nothing(server, sockets):
+@pytest.mark.parametrize("patience", ["1ms", *(pytest.param(f"{number}ms", marks=pytest.mark.long) for number in range(150, 1200, 150))])
+def test_a_run_that_comes_too_late_changes_nothing(server, sockets, patience):
     """Else it would go on without anybody who puts back."""
-    refused(server, sockets, TO_2222 | {"__ssh_patience": "1ms"}, "sshd was put back as it was")
+    refused(server, sockets, TO_2222 | {"__ssh_patience": patience}, "put back")
 
 
 @pytest.mark.long
