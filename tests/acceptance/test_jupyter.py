@@ -363,6 +363,9 @@ print(os.getpid())
 """
 
 
+# Beside other scenarios it may fail: while the memory of the first is being given back, which takes a while on a busy machine, earlyoom
+# may end a second program.
+@pytest.mark.long
 @pytest.mark.once
 @pytest.mark.attempt("Storage", "a notebook takes all memory", "its kernel ends; sshd, the server and other kernels do not")
 def test_a_notebook_that_takes_all_memory_ends_alone(server, lab):
