@@ -139,7 +139,7 @@ def test_a_reset_in_between_puts_it_back_too(server, begin):
 
 
 @pytest.mark.attempt(
-    "Lock-out", "the connection stands still until the server has put it back, and then goes on: {patience}", "the run notices and fails"
+    "Lock-out", "the connection stands still until the server has put it back, and then goes on", "the run notices and fails"
 )
 @pytest.mark.parametrize("patience", ["1ms", *(pytest.param(f"{number}ms", marks=pytest.mark.long) for number in range(150, 1200, 150))])
 def test_a_run_that_comes_too_late_changes_nothing(server, sockets, patience):
