@@ -363,7 +363,7 @@ print(os.getpid())
 """
 
 
-# Beside another scenario earlyoom has ended the server too, twice in three runs; alone it never did.
+# Beside another scenario earlyoom has once ended the server too; alone it has not.
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.attempt("Storage", "a notebook takes all memory", "its kernel ends; sshd, the server and other kernels do not")
