@@ -15,20 +15,22 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Return ``left``, the roles whose guards are not content, or want to look at the host: those are to be run in full."""
+        """Return ``left``, what is to be run in full: role and file of each guard that is not content, or of its part that looks at the host."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
         guarded = [role for role in args["roles"] if (ROLES / role / "tasks/guard.yml").exists()]
-        return {"changed": False, "left": [role for role in guarded if not self._content(role, {}, task_vars, {})]}
+        left = [{"role": role, "file": file} for role in guarded for file in self._left(role, {}, task_vars, {})]
+        return {"changed": False, "left": left}
 
-    def _content(self, role, below, task_vars, above):
-        """Tell whether the guard of *role* has nothing to say; only what it would surely pass counts.
+    def _left(self, role, below, task_vars, above):
+        """Return the files of *role* that are to be run: none, those that its guard includes, or the guard itself, where only it can tell.
 
         :arg below: defaults of the roles that include this one; they count for less than the host's variables.
         :arg above: variables of these roles and of the task that includes; they count for more.
         """
-        below = {**below, **self._loaded(role, "defaults/main.yml")}
+        files = []
         where = {"role_path": str(ROLES / role), "role_name": role, "ansible_search_path": [str(ROLES / role)]}
+        below = {**below, **self._loaded(role, "defaults/main.yml")}
         above = {**self._loaded(role, "vars/main.yml"), **above, **where}
         for task in self._loaded(role, "tasks/guard.yml"):
             inner = {**above, **task.get("vars", {})}
@@ -37,15 +39,18 @@ class ActionModule(ActionBase):
                 if not self._all(templar, task.get("when", [])):
                     continue
                 included = task.get("ansible.builtin.include_role", {})
-                if included.get("tasks_from") == "guard":
-                    passed = self._content(included["name"], below, task_vars, inner)
+                if "ansible.builtin.include_tasks" in task:
+                    files.append(task["ansible.builtin.include_tasks"])
+                    passed = "vars" not in task
+                elif included.get("tasks_from") == "guard":
+                    passed = not self._left(included["name"], below, task_vars, inner)
                 else:
                     passed = "ansible.builtin.assert" in task and self._all(templar, task["ansible.builtin.assert"]["that"])
             except AnsibleError:  # the guard itself will say it better
-                return False
+                passed = False
             if not passed:
-                return False
-        return True
+                return ["guard.yml"]
+        return files
 
     def _loaded(self, role, file):
         """Return what stands in a *file* of a *role*, or nothing where there is none."""

@@ -84,7 +84,7 @@ class Environment:
                 continue
             file = parts[0][1:-1].replace('""', '"') if parts[0].startswith('"') else parts[0]
             try:
-                size = os.stat(os.path.join(self.site, file)).st_size
+                size = os.stat(self.site + "/" + file).st_size
             except OSError:
                 size = -1
             if size < 0 or (parts[2] and size != int(parts[2])):

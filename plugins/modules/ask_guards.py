@@ -6,10 +6,11 @@ module: ask_guards
 short_description: Ask the guards of all roles at once, as far as they only compute
 description:
   - Reads C(tasks/guard.yml) of each role and evaluates its assertions with the variables that the role would see, all in one task.
-  - It only tells which guards have nothing to say. One that objects, cannot be evaluated, or looks at the host is to be run in full
-    afterwards, and says itself what is wrong.
-  - Understood are C(ansible.builtin.assert), C(ansible.builtin.include_role) of another role's guard, C(when) and C(vars). A guard with
-    any other task is left, unless that task's C(when) does not hold.
+  - It only tells which guards have nothing to say. One that objects or cannot be evaluated is to be run in full afterwards, and says
+    itself what is wrong.
+  - Understood are C(ansible.builtin.assert), C(ansible.builtin.include_role) of another role's guard, C(when) and C(vars). What a guard
+    includes by C(ansible.builtin.include_tasks), such as its look at the host, is left, and the rest need not be run again. A guard with
+    any other task is left as a whole, unless that task's C(when) does not hold.
 options:
   roles:
     description: The roles to ask, in order.
@@ -27,8 +28,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 left:
-  description: Those whose guards are to be run in full.
+  description: What is to be run in full.
   type: list
-  elements: str
+  elements: dict
   returned: success
+  contains:
+    role: {description: The role., type: str}
+    file: {description: "Its file of tasks, C(guard.yml) or one that this includes.", type: str}
 """

@@ -363,7 +363,20 @@ print(os.getpid())
 """
 
 
-# Beside another scenario earlyoom has once ended the server too; alone it has not.
+@pytest.mark.attempt("Storage", "memory ends, and the largest program is a JupyterLab server", "a kernel is chosen, not the server")
+def test_memory_is_taken_from_kernels_not_from_the_server(server, lab):
+    if server.docker("systemctl", "is-active", "earlyoom").returncode:
+        pytest.skip("no earlyoom here: shown where the whole site is")
+    pid = lab.text(lab.kernel(), "import os; print(os.getpid())").strip()
+    # It chooses, and leaves it at that; the server is larger than a kernel that has done nothing.
+    done = server.docker("sh", "-c", ". /etc/default/earlyoom; eval timeout 3 earlyoom $EARLYOOM_ARGS -m 99 -s 100 --dryrun 2>&1")
+    chosen = set(re.findall(r"to process (\d+)", done.stdout))
+    assert chosen
+    assert main_pid(server, lab.name) not in chosen, done.stdout
+    assert all(server.docker("cat", f"/proc/{each}/comm").stdout.strip() == "python" for each in chosen), (pid, done.stdout)
+
+
+# Beside another scenario that takes memory meanwhile the calm kernel may end too.
 @pytest.mark.long
 @pytest.mark.once
 @pytest.mark.attempt("Storage", "a notebook takes all memory", "its kernel ends; sshd, the server and other kernels do not")

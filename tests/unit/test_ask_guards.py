@@ -11,19 +11,22 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 TOM = [{"name": "tom", "port": 8888}]
-# By name: the role, its variables, and whether its guard is to be run.
+# By name: the role, its variables, and the file that is left.
 CASES = {
-    "content": ("ddns", {}, False),
-    "content-with-a-value": ("fail2ban", {"fail2ban_tries": 7}, False),
-    "objects": ("fail2ban", {"fail2ban_tries": 1}, True),
-    "objects-to-one-of-several": ("session", {"session_windows": [{"name": "a", "command": "b"}, {"name": "a", "command": "b"}]}, True),
-    "would-look-but-need-not": ("tensorflow", {}, False),
-    "looks": ("tensorflow", {"tensorflow_environments": [{"name": "tf"}]}, True),
-    "content-of-another-role": ("jupyter", {"jupyter_users": TOM}, False),
-    "another-role-objects": ("jupyter", {"jupyter_users": TOM, "tls_days": 1000}, True),
-    "another-role-is-not-asked": ("jupyter", {"tls_days": 1000}, False),
-    "another-role-sees-what-it-is-given": ("jupyter", {"jupyter_users": TOM, "tls_acme_names": ["x.example.org"]}, True),
-    "cannot-be-worked-out": ("fail2ban", {"fail2ban_tries": "{{ nobody_set_this }}"}, True),
+    "content": ("ddns", {}, ""),
+    "content-with-a-value": ("fail2ban", {"fail2ban_tries": 7}, ""),
+    "objects": ("fail2ban", {"fail2ban_tries": 1}, "guard.yml"),
+    "objects-to-one-of-several": ("session", {"session_windows": [{"name": "a", "command": "b"}] * 2}, "guard.yml"),
+    "would-look-but-need-not": ("tensorflow", {}, ""),
+    "looks": ("tensorflow", {"tensorflow_environments": [{"name": "tf"}]}, "guard.yml"),
+    "looks-in-a-file-of-its-own": ("monitoring", {}, "guard_host.yml"),
+    "objects-before-it-looks": ("monitoring", {"monitoring_interval": "soon"}, "guard.yml"),
+    "need-not-look-in-that-file": ("exporters", {}, ""),
+    "content-of-another-role": ("jupyter", {"jupyter_users": TOM}, ""),
+    "another-role-objects": ("jupyter", {"jupyter_users": TOM, "tls_days": 1000}, "guard.yml"),
+    "another-role-is-not-asked": ("jupyter", {"tls_days": 1000}, ""),
+    "another-role-sees-what-it-is-given": ("jupyter", {"jupyter_users": TOM, "tls_acme_names": ["x.example.org"]}, "guard.yml"),
+    "cannot-be-worked-out": ("fail2ban", {"fail2ban_tries": "{{ nobody_set_this }}"}, "guard.yml"),
 }
 FACTS = {"distribution": "Debian", "distribution_major_version": "13", "hostname": "fenton", "fqdn": "fenton.example.org"}
 HOST = {
@@ -62,7 +65,7 @@ def answers(tmp_path_factory):
 @pytest.mark.parametrize("case", CASES)
 def test_a_guard_is_left_where_only_it_can_tell(answers, case):
     role, _, left = CASES[case]
-    assert answers["left"][case] == ([role] if left else [])
+    assert answers["left"][case] == ([{"role": role, "file": left}] if left else [])
 
 
 @pytest.mark.parametrize("case", [case for case, (_, _, left) in CASES.items() if not left])

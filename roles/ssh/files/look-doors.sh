@@ -6,8 +6,16 @@ read -r client _ server port <<END
 $SSH_CONNECTION
 END
 
-# The setting $1 of $name, on one line.
-got() { printf '%s\n' "$told" | sed -n "s/^$1 //p" | paste -sd' ' -; }
+# The setting $1 of $name, on one line; asked often, so without another program.
+got() {
+  set -- "$1" ''
+  while read -r setting value; do
+    [ "$setting" != "$1" ] || set -- "$1" "$2${2:+ }$value"
+  done <<END
+$told
+END
+  printf '%s\n' "$2"
+}
 
 # Whether $name, coming from $client, fits one of the patterns $1; $2 is the answer for networks, which only sshd can compare.
 named() {
@@ -57,7 +65,10 @@ obstacle() {
 }
 
 [ -n "$client" ] || client=192.0.2.1
+judged=
 for name in "$@" $SSH_USER; do
+  case " $judged " in *" $name "*) continue ;; esac
+  judged="$judged $name"
   told=$(/usr/sbin/sshd -T -C "user=$name,host=$client,addr=$client,laddr=${server:-192.0.2.2},lport=${port:-22}" 2>/dev/null)
   what=$(obstacle)
   if [ -z "$what" ]; then echo "$name in"; continue; fi
