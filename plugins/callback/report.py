@@ -20,8 +20,8 @@ from ansible.plugins.callback import CallbackBase
 
 # Actions that stay on the control node.
 CONTROL = {
-    "add_host", "artifact", "assert", "check_inputs", "debug", "fail", "group_by", "import_role", "import_tasks", "include_role",
-    "include_tasks", "include_vars", "meta", "pause", "promise", "set_fact", "validate_argument_spec",
+    "add_host", "artifact", "ask_guards", "assert", "check_inputs", "debug", "fail", "group_by", "import_role", "import_tasks",
+    "include_role", "include_tasks", "include_vars", "meta", "pause", "promise", "set_fact", "validate_argument_spec",
 }  # fmt: skip
 
 

@@ -146,6 +146,7 @@ PLANT = "cat >/etc/planted; chmod 644 /etc/planted; cp /etc/planted /var/log/pla
 long = pytest.mark.skipif(os.environ.get("OS", "debian13") != "debian13", reason="seen on debian13")
 
 
+@(pytest.mark.once if os.environ.get("OS") == "debian12" else lambda test: test)
 def test_a_run_that_changes_nothing_keeps_to_its_budget(server, tmp_path):
     done = server.playbook(env={"FENTON_REPORT": str(tmp_path / "report.json")})
     assert "changed=0" in done.stdout, done.stdout[-4000:]

@@ -115,6 +115,7 @@ def no_penalties(server):
         reread()
 
 
+@(lambda test: test) if ALONE else pytest.mark.once
 @pytest.mark.attempt("Intrusion", "six ssh logins with a wrong key from one address", "shut out for ten minutes, others are not")
 def test_who_guesses_at_ssh_is_shut_out_and_nobody_else(server, stranger, neighbour, no_penalties):
     assert "Permission denied" in neighbour.ssh()
