@@ -34,6 +34,7 @@ LEFT_OUT = {
         r".*/\.ansible(_async)?(/.*)?": "notes of each run about itself; they are small, and every run leaves them",
         r".*/\.cache(/.*)?": "can be thrown away at any time",
         r"/home/[^/]+/\.local/(state|share/Trash|share/jupyter/(runtime|nbsignatures\.db|notebook_secret))(/.*)?": "of running programs",
+        r"/home/[^/]+/\.jupyter": "made by JupyterLab when it starts for the second time",
         r"/home/[^/]+/\.(ipython|jupyter)/.*(history\.sqlite|security|migrated|runtime|workspaces).*": "of running programs",
         r"/etc/ssl/certs(/.*)?": "links that the package ca-certificates makes from what is compared",
         r"/srv/fixtures(/.*)?": "the stand-ins of the tests",

@@ -181,3 +181,12 @@ def test_the_files_are_read_by_their_programs(tmp_path, distribution, version):
     assert rules == ["ada ALL=(ALL:ALL) NOPASSWD: ALL", "tom ALL=(ALL:ALL) ALL"]
     if shutil.which("visudo"):
         assert subprocess.run(["visudo", "-c", "-f", files / "95-administrators"], capture_output=True).returncode == 0
+
+
+def test_what_an_interrupted_installation_brought_along_is_known():
+    whole = "\nStart-Date: 1\nCommandline: apt-get install jq\nInstall: jq:amd64 (1.7), libjq1:amd64 (1.7, automatic)\nEnd-Date: 2\n"
+    broken = "\nStart-Date: 3\nInstall: mc:amd64 (4.8), libssh2-1t64:amd64 (1.11, automatic), mc-data:amd64 (4.8, automatic)\nUpgrade: a:amd64 (1, 2)\n"
+    finish = load(ROOT / "roles/base/files/finish_packages.py")
+    assert finish.unasked(whole + broken) == ["libssh2-1t64:amd64", "mc-data:amd64"]
+    assert finish.unasked(broken + whole) == []
+    assert finish.unasked("") == []

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 import time
@@ -9,19 +10,50 @@ import time
 KEEP = "--force-confold"
 PATIENCE = 600
 
-with open("/var/lib/dpkg/lock-frontend", "a") as lock:
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if time.monotonic() > until:
-                text = "another program has installed packages for %d minutes; `ps -C apt-get,dpkg` on the server shows it"
-                sys.exit(text % (PATIENCE // 60))
-            time.sleep(0.5)
-    # dpkg is told that the lock is ours.
-    done = subprocess.run(["dpkg", "--configure", "-a", KEEP], env={**os.environ, "DPKG_FRONTEND_LOCKED": "1"})
-words = ["apt-get", "--yes", "--fix-broken", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=" + KEEP, "install"]
-# What dpkg cannot configure may want a package that apt fetches.
-sys.exit(subprocess.run(words).returncode)
+
+def unasked(history):
+    """Return the packages of an installation that was interrupted and nobody asked for; apt keeps that to its end, and then notes it.
+
+    :arg history: text of apt's log ``history.log``; an installation that came to its end has a last line that says when.
+    """
+    last = history.strip().split("\n\n")[-1]
+    installed = "" if "\nEnd-Date: " in last else "".join(re.findall(r"^Install: (.*)$", last, re.M))
+    return re.findall(r"(\S+) \([^)]*, automatic\)", installed)
+
+
+def read(path):
+    """Return the text of a file, or nothing where there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def main():
+    """Wait for the lock, let dpkg and apt finish, and return the exit status."""
+    with open("/var/lib/dpkg/lock-frontend", "a") as lock:
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    text = "another program has installed packages for %d minutes; `ps -C apt-get,dpkg` on the server shows it"
+                    sys.exit(text % (PATIENCE // 60))
+                time.sleep(0.5)
+        names = unasked(read("/var/log/apt/history.log"))
+        # dpkg is told that the lock is ours.
+        subprocess.run(["dpkg", "--configure", "-a", KEEP], env={**os.environ, "DPKG_FRONTEND_LOCKED": "1"})
+    words = ["apt-get", "--yes", "--fix-broken", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=" + KEEP, "install"]
+    # What dpkg cannot configure may want a package that apt fetches.
+    status = subprocess.run(words).returncode
+    # Those that were not installed after all are passed over by apt-mark, with a sentence.
+    if names and status == 0:
+        subprocess.run(["apt-mark", "auto", *names], stdout=subprocess.DEVNULL)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
