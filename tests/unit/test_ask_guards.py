@@ -52,10 +52,17 @@ def answers(tmp_path_factory):
     left = {case: f"{{{{ left_{number}.left }}}}" for number, case in enumerate(CASES)}
     both = {"left": left, "objects": "{{ objects | default({}) }}"}
     written = directory / "said.json"
-    tasks.append({"ansible.builtin.copy": {"content": "{{ both | to_json }}", "dest": str(written), "mode": "0600"}, "vars": {"both": both}})
+    tasks.append(
+        {"ansible.builtin.copy": {"content": "{{ both | to_json }}", "dest": str(written), "mode": "0600"}, "vars": {"both": both}}
+    )
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": HOST, "tasks": tasks}]
     (directory / "play.yml").write_text(yaml.safe_dump(play, sort_keys=False), encoding="utf-8")
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), "ANSIBLE_NOCOLOR": "1"}
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+        "ANSIBLE_NOCOLOR": "1",
+    }
     words = ["ansible-playbook", "-i", "localhost,", directory / "play.yml"]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
