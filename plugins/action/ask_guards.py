@@ -15,7 +15,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
-        """Return ``left``, what is to be run in full: role and file of each guard that is not content, or of its part that looks at the host."""
+        """Return ``left``, role and file of what is to be run: guards that are not content, and parts that look at the host."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
         guarded = [role for role in args["roles"] if (ROLES / role / "tasks/guard.yml").exists()]
