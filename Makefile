@@ -38,7 +38,7 @@ bench-fleet: ## time twenty servers at once
 torture: ## break runs of the whole site off in forty ways, two to three minutes each: make torture [SEED=…] [R="kill-07 disk-opt"]
 	@scripts/torture $(R)
 
-vm: ## boot a virtual machine, for quotas and mounting at boot; emulated, half an hour, or with ACCEL=kvm
+vm: ## boot a virtual machine, for quotas and mounting at boot; emulated, a quarter of an hour, or with ACCEL=kvm
 	@scripts/vm
 
 reliability: ## write docs/reliability.md from what the last tests tried
