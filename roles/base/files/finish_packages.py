@@ -6,28 +6,21 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+HISTORY = Path("/var/log/apt/history.log")
 KEEP = "--force-confold"
 PATIENCE = 600
 
 
 def unasked(history):
-    """Return the packages of an installation that was interrupted and nobody asked for; apt keeps that to its end, and then notes it.
+    """Return the packages that an interrupted installation brought along by itself; apt notes that for good only at its end.
 
     :arg history: text of apt's log ``history.log``; an installation that came to its end has a last line that says when.
     """
     last = history.strip().split("\n\n")[-1]
     installed = "" if "\nEnd-Date: " in last else "".join(re.findall(r"^Install: (.*)$", last, re.M))
     return re.findall(r"(\S+) \([^)]*, automatic\)", installed)
-
-
-def read(path):
-    """Return the text of a file, or nothing where there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
 
 
 def main():
@@ -43,7 +36,7 @@ def main():
                     text = "another program has installed packages for %d minutes; `ps -C apt-get,dpkg` on the server shows it"
                     sys.exit(text % (PATIENCE // 60))
                 time.sleep(0.5)
-        names = unasked(read("/var/log/apt/history.log"))
+        names = unasked(HISTORY.read_text(encoding="utf-8", errors="replace") if HISTORY.exists() else "")
         # dpkg is told that the lock is ours.
         subprocess.run(["dpkg", "--configure", "-a", KEEP], env={**os.environ, "DPKG_FRONTEND_LOCKED": "1"})
     words = ["apt-get", "--yes", "--fix-broken", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=" + KEEP, "install"]
