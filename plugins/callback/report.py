@@ -20,8 +20,8 @@ from ansible.plugins.callback import CallbackBase
 
 # Actions that stay on the control node.
 CONTROL = {
-    "add_host", "artifact", "ask_guards", "assert", "check_inputs", "debug", "fail", "group_by", "import_role", "import_tasks",
-    "include_role", "include_tasks", "include_vars", "meta", "pause", "promise", "set_fact", "validate_argument_spec",
+    "add_host", "artifact", "ask_guards", "ask_promises", "assert", "check_inputs", "debug", "fail", "group_by", "import_role",
+    "import_tasks", "include_role", "include_tasks", "include_vars", "meta", "pause", "promise", "set_fact", "validate_argument_spec",
 }  # fmt: skip
 
 
@@ -68,8 +68,8 @@ class CallbackModule(CallbackBase):
             entry["on_host"] += 1
             entry["calls"] += len(items)
         entry["changed"] += bool(data.get("changed"))
-        if "promise" in data:
-            self.promises.append({"host": result._host.get_name(), "role": self.role, **data["promise"]})
+        for promise in data.get("promises", []):
+            self.promises.append({"host": result._host.get_name(), "role": self.role, **promise})
         if failed:
             text = "the answer is hidden" if task.no_log else str(data.get("msg", ""))
             self.failures.append({"host": result._host.get_name(), "role": self.role, "task": task.get_name(), "msg": text})

@@ -7,7 +7,7 @@ short_description: State whether a promise of a role holds
 description:
   - The name of the task is the promise, a sentence. All conditions in O(that) must be true.
   - A promise that does not hold fails the task, with what was seen and what to do about it.
-  - C(make doctor) runs the same tasks, but goes on after a broken promise and reports all of them.
+  - In a role they stand in C(tasks/promises.yml), and C(ask_promises) evaluates all of them in one task.
 options:
   that:
     description: Conditions, as for C(ansible.builtin.assert).
@@ -25,7 +25,7 @@ author: Fenton
 """
 
 EXAMPLES = r"""
-- name: verify | Nobody logs in with a password
+- name: promises | Nobody logs in with a password
   promise:
     that: "'passwordauthentication no' in __ssh_seen.seen.settings.lines"
     cure: Run `ansible-playbook site.yml -l {{ inventory_hostname }} --tags ssh`

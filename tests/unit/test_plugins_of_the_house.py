@@ -51,7 +51,7 @@ def test_a_broken_promise_fails_and_says_the_cure(play):
     task = {"name": "verify | Two is one", "promise": {"that": ["1 == 1", "2 == 1"], "seen": "two", "cure": "Count again"}}
     done, report = play([task])
     assert done.returncode == 2
-    assert "This promise does not hold: verify | Two is one. Count again" in done.stdout
+    assert "This promise does not hold: Two is one. Count again" in done.stdout
     assert report["promises"][0]["broken"] == ["2 == 1"]
     assert report["failures"]
 
@@ -59,7 +59,64 @@ def test_a_broken_promise_fails_and_says_the_cure(play):
 def test_a_promise_may_say_what_was_seen_in_its_name(play):
     task = {"name": "verify | It is: {{ seen }}", "promise": {"that": "true", "cure": "Nothing"}, "vars": {"seen": "warm"}}
     _, report = play([task])
-    assert [promise["name"] for promise in report["promises"]] == ["verify | It is: warm"]
+    assert [promise["name"] for promise in report["promises"]] == ["It is: warm"]
+
+
+def ask(play, promises, **environment):
+    """Have the promises of a role asked that promises *promises*."""
+    tasks = play.directory / "roles/house/tasks"
+    tasks.mkdir(parents=True)
+    (tasks / "promises.yml").write_text(json.dumps(promises))
+    (tasks / "main.yml").write_text(json.dumps([{"name": "Ask", "ask_promises": None}]))
+    return play([{"ansible.builtin.include_role": {"name": "house"}}], **environment)
+
+
+TRUE = {"that": "true", "cure": "Nothing"}
+
+
+SEVERAL = [
+    {"name": "promises | It is {{ felt }}", "promise": {"that": "felt == 'warm'", "cure": "Heat"}, "vars": {"felt": "warm"}},
+    {"name": "promises | Two is one", "promise": {"that": ["1 == 1", "2 == 1"], "seen": "{{ 1 + 1 }}", "cure": "Ask {{ role_name }}"}},
+    {"name": "promises | Nobody asks", "promise": {"that": "nobody.set_this", "cure": "Nothing"}, "when": ["true", "1 == 2"]},
+    {"name": "promises | Nobody can tell", "promise": {"that": "nobody.set_this", "seen": "{{ nobody.set_this }}", "cure": "Set it"}},
+    {"name": "promises | The last is judged too", "promise": TRUE},
+]
+
+
+def test_all_promises_are_judged_at_once_and_each_has_its_own_words(play):
+    done, report = ask(play, SEVERAL, FENTON_DOCTOR="1")
+    assert done.returncode == 0, done.stdout
+    warm, counted, unknown, last = report["promises"]
+    assert warm == {"host": "localhost", "role": "house", "name": "It is warm", "holds": True, "broken": [], "cure": "Heat"}
+    assert (counted["broken"], counted["seen"], counted["cure"]) == (["2 == 1"], 2, "Ask house")
+    assert "'nobody' is undefined" in unknown["broken"][0]
+    assert "'nobody' is undefined" in unknown["seen"]
+    assert last["holds"]
+
+
+def test_a_run_that_is_no_doctor_ends_with_all_that_is_broken_and_nothing_else(play):
+    done, report = ask(play, SEVERAL)
+    assert done.returncode == 2
+    said = ["This promise does not hold: Two is one. Ask house", "This promise does not hold: Nobody can tell. Set it"]
+    assert report["failures"][0]["msg"].splitlines() == said
+    assert [promise["name"] for promise in report["promises"]] == ["Two is one", "Nobody can tell"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"loop": ["a", "b"]},
+        {"register": "what"},
+        {"promise": {"that": "true"}},
+        {"promise": {**TRUE, "says": "more"}},
+        {"promise": None, "ansible.builtin.command": "true"},
+    ],
+)
+def test_what_is_more_than_a_promise_is_refused(play, more):
+    task = {key: value for key, value in {"name": "promises | It is whole", "promise": TRUE, **more}.items() if value}
+    done, report = ask(play, [task], FENTON_DOCTOR="1")
+    assert done.returncode == 2
+    assert "promises.yml: 'promises | It is whole' is not only a promise" in report["failures"][0]["msg"]
 
 
 def test_the_doctor_goes_on_after_a_broken_promise(play):

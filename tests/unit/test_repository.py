@@ -90,6 +90,7 @@ def test_the_guard_goes_before_every_change_and_the_promises_go_last(role):
     assert tasks[-1].get("tags") == ["never", "verify"]
     # Without this, `--tags ssh` would run the promises of ssh too.
     # A role that is neither wanted nor there has nothing to promise.
+    assert "ask_promises" in load(f"roles/{role}/tasks/verify.yml")[-1]
     concerned = [task["when"] for task in tasks if task.get("ansible.builtin.include_tasks") == "keep.yml"]
     assert tasks[-1].get("when") == " and ".join(["'verify' in ansible_run_tags", *concerned])
 
