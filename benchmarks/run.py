@@ -472,6 +472,10 @@ def fleet(count, caches):
         file.write_text(json.dumps({"all": group}))
         return {"inventory": str(file), "limit": "all"}
 
+    need, has = 8 * count, int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    if has < need:
+        way = f"run `sysctl fs.inotify.max_user_instances={need}`, or name fewer servers, `scripts/bench-fleet {has // 8}`"
+        sys.exit(f"bench: this machine lets root watch too little for {count} servers: {way}")
     # The first run of a few. Twenty would keep two processors busy with dpkg for half an hour, which says nothing about twenty servers.
     few = inventory(FEW)
     fresh(few["inventory"])

@@ -4,7 +4,8 @@ A module of Ansible brings its whole library and compiles it on the host at ever
 needs none of that: here the looking code itself, plain Python of plugins/module_utils, goes through the open connection to the host's
 Python, with the same user and the same become as a module. Why: docs/decisions/0009-look-first.md.
 
-Links to this file serve ``server_facts`` and, looking first, those of our modules that change things.
+Links to this file serve ``server_facts``, ``write_files``, which writes on the same way, and, looking first, those of our modules that
+change things.
 """
 
 import json
@@ -80,6 +81,8 @@ class ActionModule(ActionBase):
         name = self._task.action.rpartition(".")[2]
         if name == "observe":
             return self.observe(task_vars)
+        if name == "write_files":
+            return self.write_files(task_vars)
         if name == "server_facts":
             return {"changed": False, "ansible_facts": self.look(name, "facts", {}, task_vars)}
         return self.look_first(name, task_vars)
@@ -96,6 +99,14 @@ class ActionModule(ActionBase):
         )
         modules = {module for entry in given["at_rest"].values() for module in entry}
         return {"changed": False, **self.look("observe", "see", given, task_vars, modules)}
+
+    def write_files(self, task_vars):
+        """Return the answer of the host, which has compared and, unless in check mode, written."""
+        file = {"dest": {"required": True}, "state": {"choices": ["file", "directory"], "default": "file"}}
+        file |= {"content": {}, "mode": {}, "owner": {}, "group": {}, "validate": {}}
+        files = {"type": "list", "elements": "dict", "required": True, "options": file, "required_if": [["state", "file", ["content"]]]}
+        _, given = self.validate_argument_spec(argument_spec={"files": files})
+        return self.look("write_files", "write", {**given, "check_mode": self._task.check_mode}, task_vars)
 
     def look_first(self, name, task_vars):
         """Return the module's answer: from a look where there is nothing to do, else from the module itself.

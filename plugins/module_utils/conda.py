@@ -71,6 +71,17 @@ def taken(path):
     return False
 
 
+def behind():
+    """Go behind what runs in front, where Ansible runs this task in the background.
+
+    :returns: what the record of the job, which Ansible leaves on the host, is to say beside the answer: there no arguments, which are long.
+    """
+    if "ANSIBLE_ASYNC_DIR" not in os.environ:
+        return {}
+    os.nice(10)
+    return {"invocation": {}}
+
+
 def environment(**more):
     """Return the variables a child gets: a plain system, the system's certificate authorities, and *more*.
 

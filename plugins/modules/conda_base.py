@@ -66,7 +66,7 @@ import tempfile
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import CERTIFICATES, Failed, alone, conceal, kept, read, run, tighten, write
+from ansible.module_utils.conda import CERTIFICATES, Failed, alone, behind, conceal, kept, read, run, tighten, write
 from ansible.module_utils.conda_base import digest, has_uv, installed, installer, lock, marker
 from ansible.module_utils.disk import full
 from ansible.module_utils.urls import open_url
@@ -224,6 +224,7 @@ def main():
     conceal(module, given["index"])
     prefix, source = given["prefix"], (given["url"], given["sha256"].lower(), given["cache"])
     os.umask(0o022)
+    record = behind()
     try:
         beside = os.path.dirname(lock(prefix))
         if given["state"] == "present" and not module.check_mode:
@@ -232,8 +233,8 @@ def main():
         with contextlib.nullcontext() if module.check_mode or not os.path.isdir(beside) else alone(lock(prefix)):
             there, diff = attend(given, source, module.check_mode)
     except (Failed, OSError) as error:
-        module.fail_json(msg=full(error, prefix, source[2], given["uv"]))
-    module.exit_json(changed=bool(diff), diff=diff, installed=there)
+        module.fail_json(msg=full(error, prefix, source[2], given["uv"]), **record)
+    module.exit_json(changed=bool(diff), diff=diff, installed=there, **record)
 
 
 if __name__ == "__main__":

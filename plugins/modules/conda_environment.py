@@ -12,7 +12,8 @@ description:
     was interrupted is built anew. While it is rebuilt the old one stands aside; if the new one fails, the old one is put back."
   - Packages of conda are never removed for being absent from O(requirements); a package of pip that is not in it is.
   - One at a time changes an environment; a second waits, and then finds nothing left to do. So a task with C(async) and C(poll=0) may
-    begin, and a later one with the same options wait for it and tell what went wrong.
+    begin, and a later one with the same options wait for it and tell what went wrong. In the background it also waits for C(conda_base),
+    which may have been begun there before it.
 options:
   prefix:
     description: Prefix of the conda distribution. The environment lives in C(envs/) below it.
@@ -79,9 +80,12 @@ differences:
 
 import contextlib
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.conda import Failed, alone, conceal, read
+from ansible.module_utils.conda import Failed, alone, behind, conceal, read, taken
+from ansible.module_utils.conda_base import lock as lock_of_base
+from ansible.module_utils.conda_base import marker
 from ansible.module_utils.conda_environment import KERNELS, Builder, lock
 from ansible.module_utils.disk import full
 
@@ -111,6 +115,20 @@ def attend(builder, check_mode):
     ]
 
 
+def wait(prefix, uv, grace=20, patience=3600):
+    """Wait for the distribution and for uv, which may have been begun in the background just before.
+
+    :arg grace: seconds in which that must have come so far that it holds its lock.
+    :arg patience: seconds that it may take. Whatever is not there then is what the environment fails at.
+    """
+    begun = time.monotonic()
+    while (past := time.monotonic() - begun) < patience:
+        at_work = taken(lock_of_base(prefix))
+        if not at_work and (past > grace or (os.path.exists(marker(prefix)) and os.access(uv, os.X_OK))):
+            return
+        time.sleep(0.1)
+
+
 def main():
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -131,12 +149,9 @@ def main():
     )
     conceal(module, module.params["index"])
     os.umask(0o022)
-    # Ansible's mark of a task in the background: what runs in front goes first, and the record of the job, which Ansible leaves on the
-    # host, gets no arguments: they are long.
-    record = {}
-    if "ANSIBLE_ASYNC_DIR" in os.environ:
-        os.nice(10)
-        record["invocation"] = {}
+    record = behind()
+    if record:
+        wait(module.params["prefix"], module.params["uv"])
     try:
         with contextlib.nullcontext() if module.check_mode else alone(lock(module.params)):
             differences, diff = attend(Builder(module.params), module.check_mode)

@@ -21,6 +21,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[2]
 # By its path: the action of the same name goes first on the way.
 conda_base = load(ROOT / "plugins/modules/conda_base.py")
+environment_module = load(ROOT / "plugins/modules/conda_environment.py")
 
 LOCK = """\
 alpha==1.0 \\
@@ -114,6 +115,8 @@ class Site:
             file.parent.mkdir()
             file.write_text(FAKE.format(python=sys.executable, root=root))
             file.chmod(0o755)
+        (root / "conda-meta").mkdir()
+        (root / "conda-meta/fenton.installer").touch()
         self.wanted = {
             "prefix": str(root),
             "name": "lab",
@@ -501,6 +504,24 @@ def test_what_failed_in_the_background_is_tried_again_and_told(ask, site):
     in_the_background(ask, site)
     assert "PackagesNotFoundError" in ask("conda_environment", site.wanted)["msg"]
     assert site.calls() == ["conda create", "conda create"]
+
+
+def test_in_the_background_it_waits_for_the_distribution_that_was_begun_there_before_it(ask, site):
+    marker = site.root / "conda-meta/fenton.installer"
+    marker.unlink()
+    with alone(f"{site.root.parent}/.{site.root.name}.lock"):
+        assert ask("conda_environment", site.wanted, "-B", "60", "-P", "0")["started"]
+        marker.touch()
+        time.sleep(2)
+        assert not site.calls()
+    assert "failed" not in ask("conda_environment", site.wanted)
+    assert site.calls() == ["conda create", "uv pip install"]
+
+
+def test_it_waits_no_longer_than_that_may_take(tmp_path):
+    begun = time.monotonic()
+    environment_module.wait(str(tmp_path), str(tmp_path / "uv"), grace=0.3)
+    assert 0.3 < time.monotonic() - begun < 5
 
 
 def test_the_password_of_an_index_is_printed_nowhere(ask, site):

@@ -66,10 +66,10 @@ def test_a_look_says_whether_modules_would_do_something(ask, tmp_path):
 
 
 def test_what_a_look_cannot_tell_the_module_decides(ask, tmp_path):
-    file = {"dest": tmp_path / "a", "content": "1\n", "mode": "u=rw,go=r", **ME}
-    assert ask("write_files", {"files": [file]})["changed"]
-    assert not ask("write_files", {"files": [file]})["changed"]
-    assert "content" in ask("write_files", {"files": [{"dest": "/no/such/file"}]})["msg"]
+    # It would have to expand the path first.
+    asked = {"path": "~/config", "files": ["/etc/a.conf"]}
+    assert not ask("observe", {"at_rest": {"line": {"ssh_include": {**asked, "files": None}}}})["at_rest"]["line"]
+    assert "path" in ask("ssh_include", {"files": ["/etc/a.conf"]})["msg"]
 
 
 def test_directories_are_kept_too(ask, tmp_path):

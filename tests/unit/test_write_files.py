@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import write_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -65,6 +66,53 @@ def test_nothing_is_written_when_one_text_is_refused(write, tmp_path):
     assert result["failed"]
     assert f"{tmp_path}/bad would not be valid, so nothing was written" in result["msg"]
     assert not (tmp_path / "good").exists()
+
+
+@pytest.mark.parametrize(
+    ("rights", "said"),
+    [
+        ({"owner": "nobody-of-this-name"}, "name not found: 'nobody-of-this-name'"),
+        ({"group": "none-of-this-name"}, "name not found: 'none-of-this-name'"),
+        ({"mode": "u=rw,go=r"}, "'u=rw,go=r'"),
+    ],
+)
+def test_nothing_is_written_when_one_cannot_have_its_rights(write, tmp_path, rights, said):
+    good, bad = ({"dest": tmp_path / name, "content": "x\n"} for name in ("good", "bad"))
+    message = write(good, {**bad, **rights})["msg"]
+    assert f"{tmp_path}/bad cannot have the rights that it is to have, so nothing was written" in message
+    assert said in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_needs_a_text(write, tmp_path):
+    assert "content" in write({"dest": tmp_path / "one"})["msg"]
+
+
+def test_what_a_killed_run_left_beside_a_file_goes_with_the_next(write, tmp_path):
+    (tmp_path / ".one.fenton-abcdefgh").write_text("hal")
+    (tmp_path / ".two.fenton-abcdefgh").write_text("of another file")
+    write({"dest": tmp_path / "one", "content": "whole\n"})
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".two.fenton-abcdefgh", "one"]
+
+
+def test_where_nothing_can_be_written_all_stays_and_a_sentence_says_why(write, tmp_path):
+    (tmp_path / "file").write_text("no directory\n")
+    result = write({"dest": tmp_path / "file/one", "content": "x\n"})
+    assert f"{tmp_path}/file/one cannot be written: " in result["msg"]
+    assert (tmp_path / "file").read_text() == "no directory\n"
+
+
+def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(monkeypatch, tmp_path):
+    seen = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda new, old: (seen.append(os.stat(new).st_mode & 0o777), replace(new, old)))
+    files = [{"dest": str(tmp_path / "secret"), "state": "file", "content": "x\n", "mode": "0600", "validate": None}]
+    mask = os.umask(0)
+    try:
+        assert write_files.write({"files": files, "check_mode": False})["changed"]
+    finally:
+        os.umask(mask)
+    assert seen == [0o600]
 
 
 def test_check_mode_says_what_it_would_write_and_needs_no_checker(write, tmp_path):
