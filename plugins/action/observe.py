@@ -106,7 +106,7 @@ class ActionModule(ActionBase):
         file |= {"content": {}, "mode": {}, "owner": {}, "group": {}, "validate": {}}
         files = {"type": "list", "elements": "dict", "required": True, "options": file, "required_if": [["state", "file", ["content"]]]}
         _, given = self.validate_argument_spec(argument_spec={"files": files})
-        return self.look("write_files", "write", {**given, "check_mode": self._task.check_mode}, task_vars)
+        return self.look("place_files", "write", {**given, "check_mode": self._task.check_mode}, task_vars)
 
     def look_first(self, name, task_vars):
         """Return the module's answer: from a look where there is nothing to do, else from the module itself.

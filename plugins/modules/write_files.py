@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Documentation of the action plugin ``write_files``; the work is done in plugins/module_utils/write_files.py."""
+"""Documentation of the action plugin ``write_files``; the work is done in plugins/module_utils/place_files.py."""
 
 DOCUMENTATION = r"""
 module: write_files

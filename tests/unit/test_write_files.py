@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import write_files
+from ansible.module_utils import place_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ME = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -109,7 +109,7 @@ def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(monkeypatch,
     files = [{"dest": str(tmp_path / "secret"), "state": "file", "content": "x\n", "mode": "0600", "validate": None}]
     mask = os.umask(0)
     try:
-        assert write_files.write({"files": files, "check_mode": False})["changed"]
+        assert place_files.write({"files": files, "check_mode": False})["changed"]
     finally:
         os.umask(mask)
     assert seen == [0o600]
