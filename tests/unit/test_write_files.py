@@ -1,4 +1,4 @@
-"""write_files as a play uses it: on the control node, with a local connection."""
+"""write_files: what the host does for it, and twice as a play uses it, on the control node."""
 
 import getpass
 import grp
@@ -17,14 +17,36 @@ BACKUPS = Path("/var/backups/fenton") if os.geteuid() == 0 else Path("~/.local/s
 
 
 @pytest.fixture
-def write(ask, tmp_path):
-    """Return a function that runs the module and returns its result; what it has kept goes."""
+def write(tmp_path):
+    """Return a function that does what the host does and returns its answer; what it has kept goes."""
+    mask = os.umask(0o022)
+
+    def run(*files, check=False):
+        given = [{"state": "file", "validate": None, **ME, **file, "dest": str(file["dest"])} for file in files]
+        return place_files.write({"files": given, "check_mode": check})
+
+    yield run
+    os.umask(mask)
+    shutil.rmtree(f"{BACKUPS}{tmp_path}", ignore_errors=True)
+
+
+@pytest.fixture
+def play(ask):
+    """Return a function that runs the action and returns its result."""
 
     def run(*files, check=False):
         return ask("write_files", {"files": [{**ME, **file} for file in files]}, "--diff", *(["--check"] if check else []))
 
-    yield run
-    shutil.rmtree(f"{BACKUPS}{tmp_path}", ignore_errors=True)
+    return run
+
+
+def test_a_play_writes_and_in_check_mode_does_not(play, tmp_path):
+    file = {"dest": tmp_path / "a/one", "content": "1\n", "mode": "0600", "validate": "test -f %s"}
+    first, second, third = play(file, check=True), play(file), play(file)
+    assert (first["changed"], second["changed"], third["changed"]) == (True, True, False)
+    assert (first["written"], first["diff"][0]["after"]) == ([str(tmp_path / "a/one")], "1\n")
+    assert (tmp_path / "a/one").stat().st_mode & 0o777 == 0o600
+    assert "would not be valid" in play({**file, "content": "2\n", "validate": "false %s"})["msg"]
 
 
 def test_files_are_written_once_with_their_modes_and_parents(write, tmp_path):
@@ -84,8 +106,8 @@ def test_nothing_is_written_when_one_cannot_have_its_rights(write, tmp_path, rig
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_needs_a_text(write, tmp_path):
-    assert "content" in write({"dest": tmp_path / "one"})["msg"]
+def test_a_file_needs_a_text(play, tmp_path):
+    assert "content" in play({"dest": tmp_path / "one"})["msg"]
 
 
 def test_what_a_killed_run_left_beside_a_file_goes_with_the_next(write, tmp_path):
@@ -102,17 +124,17 @@ def test_where_nothing_can_be_written_all_stays_and_a_sentence_says_why(write, t
     assert (tmp_path / "file").read_text() == "no directory\n"
 
 
-def test_a_secret_is_never_readable_by_others_not_even_for_a_moment(monkeypatch, tmp_path):
+def test_a_file_has_its_rights_before_it_has_its_name(monkeypatch, tmp_path):
     seen = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda new, old: (seen.append(os.stat(new).st_mode & 0o777), replace(new, old)))
-    files = [{"dest": str(tmp_path / "secret"), "state": "file", "content": "x\n", "mode": "0600", "validate": None}]
+    files = [{"dest": str(tmp_path / "secret"), "state": "file", "content": "x\n", "mode": "0640", "validate": None}]
     mask = os.umask(0)
     try:
         assert place_files.write({"files": files, "check_mode": False})["changed"]
     finally:
         os.umask(mask)
-    assert seen == [0o600]
+    assert seen == [0o640]
 
 
 def test_check_mode_says_what_it_would_write_and_needs_no_checker(write, tmp_path):
