@@ -40,8 +40,8 @@ LEFT_OUT = {
         r"/srv/fixtures(/.*)?": "the stand-ins of the tests",
         r"/opt/[^/]+/pkgs(/.*)?": "conda's cache of packages",
         r"/opt/[^/]+/(.*/)?ensurepip(/.*)?": "the stand-in for conda copies the server's Python, with what apt has given that by then",
-        r"/usr/local/lib/fenton/glances/(pyvenv\.cfg|bin/(?!python)[^/]*|lib/python[^/]*/site-packages/pip(-[^/]*)?(/.*)?)": "of pip, or of uv where "
-        "that was there in time; what they install is compared",
+        r"/usr/local/lib/fenton/glances/(pyvenv\.cfg|bin/(?!python)[^/]*)": "of pip, or of uv where that was there in time",
+        r"/usr/local/lib/fenton/glances/lib/python[^/]*/site-packages/pip(-[^/]*)?(/.*)?": "only pip brings itself along",
     },
     # Here the thing must be there with owner and mode, but its text is another on every server.
     "texts": {
