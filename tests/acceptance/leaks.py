@@ -122,9 +122,7 @@ def leaks(server, secrets, said, command_lines):
     tree = run("git", "grep", "-lF", "--untracked", "-f", "-", cwd=ROOT, input=patterns)
     if holds(git.stdout) or tree.stdout:
         found["git"] = tree.stdout.split() or ["history"]
-    left = run(
-        "sh", "-c", f"exec grep -rlsaF -f - {Path.home()}/.ansible/tmp /tmp/ansible* {server.artifacts.parents[2]}/logs", input=patterns
-    )
+    left = run("sh", "-c", f"exec grep -rlsaF -f - {Path.home()}/.ansible /tmp/ansible* {server.artifacts.parents[2]}/logs", input=patterns)
     if left.stdout:
         found["left on the control node"] = left.stdout.split()
     return found

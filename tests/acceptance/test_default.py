@@ -188,13 +188,16 @@ def test_the_scan_finds_what_is_planted(server, tmp_path):
     note.touch(0o644)
     mine_here = ROOT / f"planted-{tmp_path.name}.yml"
     mine_here.write_text(urllib.parse.quote(mine, safe=""))
+    left = Path.home() / ".ansible" / f"planted-{tmp_path.name}"
+    left.write_text(mine)
     try:
         found = leaks(server, [mine], f"password={json.dumps(mine)}", seen)
     finally:
         note.unlink()
         mine_here.unlink()
+        left.unlink()
         server.docker("rm", "/etc/planted", "/var/log/planted")
-    assert set(found) == {"output", "command lines", "journal", "logs", "readable by all", "modes", "git"}
+    assert set(found) == {"output", "command lines", "journal", "logs", "readable by all", "modes", "git", "left on the control node"}
     assert "/etc/planted" in found["readable by all"]
     assert mine not in json.dumps(found)
 

@@ -243,6 +243,19 @@ def test_the_index_that_is_named_is_the_one_that_uv_asks(site, monkeypatch):
     assert "http://cache.lan:5000/index/" in asked
 
 
+def test_what_users_import_is_compiled_and_what_tests_it_is_left(tmp_path):
+    (tmp_path / "tests (1+1)").mkdir()
+    site = Site(tmp_path / "tests (1+1)")
+    site.apply()
+    for file in ("alpha/testing.py", "alpha/tests/test_it.py", "alpha/deep/test/more.py", "tests/top.py"):
+        (site.packages / file).parent.mkdir(parents=True, exist_ok=True)
+        (site.packages / file).touch()
+    next(site.packages.glob("beta_lib-*")).rename(site.root / "gone")
+    site.apply()
+    assert {file.name.split(".")[0] for file in site.packages.rglob("*.pyc")} >= {"alpha", "testing"}
+    assert not [file for file in site.packages.rglob("*.pyc") if {"tests", "test"} & set(file.relative_to(site.packages).parts)]
+
+
 def test_a_package_removed_by_hand_comes_back_alone(lab):
     next(lab.packages.glob("alpha-*")).rename(lab.root / "gone")
     assert lab.apply() == ["pip install alpha 1.0"]

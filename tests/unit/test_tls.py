@@ -6,6 +6,7 @@ import random
 import re
 import ssl
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -178,6 +179,32 @@ def test_the_authority_may_sign_for_nothing_else(root):
         extensions = program.LEAF.format(names=program.alternative(stranger))
         forged = host.sign((root / "demo/privkey.pem").read_text(), "x", extensions, 9, host.pem)
         assert not host.fits_authority(forged)
+        (root / "demo/fullchain.pem").write_text(forged)
+        assert program.holder(root / "demo/fullchain.pem", root / "demo/privkey.pem")
+        assert not program.shown(root / "demo", host.pem)
+
+
+def test_a_handshake_shows_what_openssl_says(root):
+    authority, chain = ((root / name).read_text() for name in ("authority/ca.pem", "demo/fullchain.pem"))
+    shown = program.shown(root / "demo", authority)
+    assert shown == {name: value for name, value in program.certificate(chain).items() if name in shown}
+    assert set(shown) == {"start", "end", "names", "sha256"}
+    assert not program.shown(root / "demo", "")
+    assert not program.shown(root / "demo", issue(OTHER))
+    assert not program.shown(root / "nobody", authority)
+    (root / "demo/privkey.pem").write_text(private(KEY))
+    assert not program.shown(root / "demo", authority)
+
+
+@pytest.mark.parametrize("damage", [private(KEY, b"secret"), "-----BEGIN PRIVATE KEY-----\nnonsense\n"])
+def test_a_key_that_nobody_can_use_is_made_anew_and_nothing_is_asked(root, damage):
+    (root / "demo/privkey.pem").write_text(damage)
+    # With a terminal, where a password could be asked for.
+    command = f"{sys.executable} {PROGRAM} --root {root} --check"
+    done = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, timeout=20)
+    assert b"did not fit its key" in done.stdout and b"pass phrase" not in done.stdout
+    assert look_after(root, WANTED) == ["Issued a certificate because the old one did not fit its key (demo)"]
+    assert look_after(root, WANTED) == []
 
 
 def test_a_client_that_checks_strictly_accepts_the_chain(root):
@@ -445,6 +472,16 @@ def test_all_services_have_the_certificate_of_the_acme_server_and_it_is_got_once
     assert (tmp_path / "demo/privkey.pem").stat().st_mode & 0o777 == 0o640
     assert not (tmp_path / "authority").exists()
     assert look_after(tmp_path, PUBLIC) == look_after(tmp_path) == look_after(tmp_path, check=True) == []
+
+
+@pytest.mark.parametrize("damage", [private(OTHER), private(KEY, b"secret"), "nonsense"])
+def test_what_the_acme_server_issued_for_another_key_is_got_again(tmp_path, lego, damage):
+    look_after(tmp_path, PUBLIC)
+    (key,) = (tmp_path / "acme/certificates").glob("*.key")
+    key.write_text(damage)
+    assert "did not fit its key" in look_after(tmp_path, PUBLIC)[0]
+    assert len(lego[0]) == 2
+    assert look_after(tmp_path, PUBLIC) == []
 
 
 def test_a_service_that_machines_use_keeps_the_hosts_own_authority(tmp_path, lego):
