@@ -28,12 +28,11 @@ class ActionModule(ActionBase):
         :arg above: variables of these roles and of the task that includes; they count for more.
         """
         files = []
-        where = {"role_path": str(ROLES / role), "role_name": role, "ansible_search_path": [str(ROLES / role)]}
         below = {**below, **self._loaded(role, "defaults/main.yml")}
-        above = {**self._loaded(role, "vars/main.yml"), **above, **where}
+        above = {**self._loaded(role, "vars/main.yml"), **above}
         for task in self._loaded(role, "tasks/guard.yml"):
             inner = {**above, **task.get("vars", {})}
-            templar = self._templar.copy_with_new_env(available_variables={**below, **task_vars, **inner})
+            templar = self._templar_of(role, below, task_vars, inner)
             try:
                 if not self._all(templar, task.get("when", [])):
                     continue
@@ -50,6 +49,16 @@ class ActionModule(ActionBase):
             if not passed:
                 return ["guard.yml"]
         return files
+
+    def _templar_of(self, role, below, task_vars, above):
+        """Return what templates as a task of *role* would.
+
+        :arg below: variables that count for less than the host's, beside the role's defaults.
+        :arg above: variables that count for more, beside the role's own.
+        """
+        where = {"role_path": str(ROLES / role), "role_name": role, "ansible_search_path": [str(ROLES / role)]}
+        low, high = self._loaded(role, "defaults/main.yml"), self._loaded(role, "vars/main.yml")
+        return self._templar.copy_with_new_env(available_variables={**below, **low, **task_vars, **high, **above, **where})
 
     def _loaded(self, role, file):
         """Return what stands in a *file* of a *role*, or nothing where there is none."""

@@ -5,9 +5,10 @@ needs none of that: here the looking code itself, plain Python of plugins/module
 Python, with the same user and the same become as a module. Why: docs/decisions/0009-look-first.md.
 
 Links to this file serve ``server_facts``, ``write_files``, which writes on the same way, and, looking first, those of our modules that
-change things.
+change things. What ``look_ahead`` has asked already, and nothing in this run can have changed since, is not asked again.
 """
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -45,6 +46,50 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
+
+    @classmethod
+    def finalize_task_arg(cls, name, value, templar, context):
+        """Leave what ``observe`` asks as it is written: it is worked out in :meth:`observe`, where it has to be asked."""
+        return value if cls.__module__.endswith(".observe") else super().finalize_task_arg(name, value, templar, context)
+
+    # What look_ahead has seen. Whether it still counts, its callback sees to.
+
+    @classmethod
+    def foreseen(cls, task, task_vars):
+        """Return the answer that there is for this very *task* of a role, or None."""
+        answers = task_vars.get("looked_ahead", {}).get("answers")
+        if not answers or not task._role or task.delegate_to or task.until:
+            return None
+        # Beside what is passed to a task there is what loops leave: Ansible's, and preflight.yml's over the roles.
+        passed = {name: value for name, value in task.get_vars().items() if not re.match("_?ansible_|(guard|role)$", name)}
+        return answers.get(cls.place(task._role.get_name(), task.name, passed))
+
+    def known(self, action, task_vars):
+        """Return the answer that there is for an *action* with the arguments of this task, or None."""
+        answers = task_vars.get("looked_ahead", {}).get("answers")
+        if not answers or self._task.delegate_to or self._task.until or not self._mine(task_vars):
+            return None
+        return answers.get(self.digest(action, self._task.args))
+
+    def _mine(self, task_vars):
+        """Tell whether the user has looked ahead who is about to look."""
+        return task_vars["looked_ahead"]["identity"] == self.identity()
+
+    @classmethod
+    def place(cls, role, name, variables):
+        """Return the name of the answer for a task: its own, and what is passed to it, as it is written."""
+        return cls.digest(f"{role}: {name}", variables)
+
+    @staticmethod
+    def digest(action, given):
+        """Return the name of the answer for an *action* with the arguments *given*."""
+        return hashlib.sha256(json.dumps([action, given], sort_keys=True).encode()).hexdigest()
+
+    def identity(self):
+        """Return who looks at the host: the user of the connection, and whom it becomes."""
+        become = self._connection.become
+        user = self._connection.get_option("remote_user") if self._connection.has_option("remote_user") else None
+        return [user, become.name, become.get_option("become_user")] if become else [user]
 
     def look(self, name, function, given, task_vars, more=()):
         """Run one function on the host and return its answer.
@@ -89,6 +134,12 @@ class ActionModule(ActionBase):
 
     def observe(self, task_vars):
         """Return ``seen``, ``files`` and ``at_rest``."""
+        answer = self.foreseen(self._task, task_vars)
+        if answer is None or not self._mine(task_vars):
+            self._task.args = self._templar.template(self._task.args)
+            answer = self.known("observe", task_vars)
+        if answer is not None:
+            return {"changed": False, "attempts": 0, **answer}
         _, given = self.validate_argument_spec(
             argument_spec={
                 "commands": {"type": "dict", "default": {}},
@@ -97,8 +148,16 @@ class ActionModule(ActionBase):
                 "timeout": {"type": "int", "default": 20},
             }
         )
-        modules = {module for entry in given["at_rest"].values() for module in entry}
-        return {"changed": False, **self.look("observe", "see", given, task_vars, modules)}
+        return {"changed": False, **self.ask_all({"": given}, task_vars)[""]}
+
+    def ask_all(self, questions, task_vars):
+        """Ask several times what ``observe`` asks, in one round trip, and return the answers by name.
+
+        :arg questions: options of ``observe`` by name.
+        """
+        asked = (entry for given in questions.values() for entry in (*given.get("at_rest", {}).values(), given.get("answer", {})))
+        modules = {module for entry in asked for module in entry}
+        return self.look("observe", "see_all", questions, task_vars, modules)
 
     def write_files(self, task_vars):
         """Return the answer of the host, which has compared and, unless in check mode, written."""
@@ -114,6 +173,9 @@ class ActionModule(ActionBase):
         The look may only say "nothing to do". In every other case, also when it cannot tell, the module decides, with all that Ansible
         brings for it: checked arguments, check mode, diff.
         """
+        known = self.known(name, task_vars)
+        if known and known["answer"]:
+            return {**known["answer"], "attempts": 0}
         try:
             answer = self.look(name, "at_rest", self._task.args, task_vars)
         except AnsibleActionFail:

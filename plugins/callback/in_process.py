@@ -36,6 +36,12 @@ def computes(action):
     return not getattr(action_loader.get(action, class_only=True), "_requires_connection", True)
 
 
+def foreseen(worker):
+    """Tell whether the task of a *worker* asks the host what is known already (M(look_ahead))."""
+    known = getattr(action_loader.get(worker._task.action, class_only=True), "foreseen", None)
+    return known is not None and known(worker._task, worker._task_vars) is not None
+
+
 class Stream:
     """What writes to a stream as ever, and, as a worker wants to hear, has kept nothing back."""
 
@@ -89,7 +95,7 @@ class CallbackModule(CallbackBase):
 
         def start(worker):
             task = worker._task
-            here = not (task.async_val or task.delegate_to or task.timeout) and computes(task.action)
+            here = not (task.async_val or task.delegate_to or task.timeout) and (computes(task.action) or foreseen(worker))
             return run(worker) if here else fork(worker)
 
         workers.WorkerProcess.start = start

@@ -63,7 +63,9 @@ class CallbackModule(CallbackBase):
     def _count(self, result, failed=False):
         task, data = result._task, result._result
         entry = self.roles[self.role]
+        # What look_ahead has asked needs no attempt any more.
         items = [item for item in data.get("results", [data]) if isinstance(item, dict) and not item.get("skipped")]
+        items = [item for item in items if item.get("attempts") != 0]
         if task.action.rpartition(".")[2] not in CONTROL and task.delegate_to not in ("localhost", "127.0.0.1") and items:
             entry["on_host"] += 1
             entry["calls"] += len(items)

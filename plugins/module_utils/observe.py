@@ -4,7 +4,9 @@ import os
 import re
 import subprocess
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
+
+AT_A_TIME = 16  # commands; all of a role's, and of all roles' no more than a small server can take
 
 
 def way_here(pid="self"):
@@ -67,34 +69,40 @@ def read(path):
         return ""
 
 
-def rests(entry):
-    """Tell whether a module would find nothing to do; what only the module can tell counts as something.
+def at_rest(entry):
+    """Return a module's answer where it would find nothing to do, else None, as where only the module can tell.
 
     :arg entry: dictionary with one item, the module's name and its arguments.
     """
     ((name, arguments),) = entry.items()
     try:
-        return sys.modules["ansible.module_utils." + name].at_rest(arguments) is not None
+        return sys.modules["ansible.module_utils." + name].at_rest(arguments)
     except Exception:  # whatever it is, the module will say it better
-        return False
+        return None
 
 
-def see(given):
+def see_all(questions):
     """Look at everything that is asked for, the commands side by side.
 
-    :arg given: the options of the action ``observe``.
-    :returns: dict with ``seen``, ``files`` and ``at_rest``, each by name.
+    :arg questions: by name the options of the action ``observe``; ``answer`` may hold one more entry like those of ``at_rest``.
+    :returns: by name a dict with ``seen``, ``files`` and ``at_rest``, each by name; or with ``answer``, that of :func:`at_rest`.
     """
-    seen, environment = {}, surroundings()
-
-    def one(name, command):
-        seen[name] = look(command, given["timeout"], environment)
-
-    threads = [threading.Thread(target=one, args=item) for item in given["commands"].items()]
-    for thread in threads:
-        thread.start()
-    rest = {name: rests(entry) for name, entry in given["at_rest"].items()}
-    texts = {name: read(path) for name, path in given["files"].items()}
-    for thread in threads:
-        thread.join()
-    return {"seen": seen, "files": texts, "at_rest": rest}
+    environment = surroundings()
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        seen = {
+            name: {
+                word: pool.submit(look, command, given.get("timeout", 20), environment)
+                for word, command in given.get("commands", {}).items()
+            }
+            for name, given in questions.items()
+        }
+        return {
+            name: {"answer": at_rest(given["answer"])}
+            if "answer" in given
+            else {
+                "at_rest": {word: at_rest(entry) is not None for word, entry in given.get("at_rest", {}).items()},
+                "files": {word: read(path) for word, path in given.get("files", {}).items()},
+                "seen": {word: answer.result() for word, answer in seen[name].items()},
+            }
+            for name, given in questions.items()
+        }

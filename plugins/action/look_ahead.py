@@ -1,0 +1,98 @@
+"""Ask the first questions of all roles in one round trip. Options and examples: plugins/modules/look_ahead.py."""
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader
+
+FILES = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
+LOOKING_FIRST = ("administrators", "conda_base", "conda_environment", "ssh_include")
+SAYING = ("ansible.builtin.assert", "ansible.builtin.debug")
+# The files of a role that a run comes to, in this order: preflight.yml's, then the role itself.
+ENTRIES = ("guard.yml", "fetch.yml", "main.yml")
+
+Guards = action_loader.get("ask_guards", class_only=True)
+
+
+class ActionModule(Guards):
+    """Work out the questions on the control node, as ``ask_guards`` does with assertions, and let ``observe`` ask them."""
+
+    _requires_connection = True
+
+    def run(self, tmp=None, task_vars=None):
+        """Return ``answers``, by what was asked, and ``identity``, who asked.
+
+        There are none where nobody would notice that they are out of date (the callback of this name is off), nor for a single question,
+        which saves nothing.
+        """
+        ActionBase.run(self, tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
+        self._observe = action_loader.get(
+            "observe", task=self._task, connection=self._connection, play_context=self._play_context, loader=self._loader,
+            templar=self._templar, shared_loader_obj=self._shared_loader_obj,
+        )  # fmt: skip
+        self._host, self._roles, questions = task_vars, args["roles"], {}
+        for role in self._roles if task_vars.get("look_ahead_is_watched") else ():
+            for entry in ENTRIES:
+                self._role, self._sure = role, True
+                self._walk(role, entry, {}, {}, {}, questions)
+        try:
+            answers = self._observe.ask_all(questions, task_vars) if len(questions) > 1 else {}
+        except AnsibleError:  # the first look will say it, and this task may not, whose answers are nobody's business
+            answers = {}
+        return {"changed": False, "answers": answers, "identity": self._observe.identity()}
+
+    def _walk(self, role, file, below, above, given, questions):
+        """Take down in *questions* what the tasks in *file* of *role* ask before anything depends on an answer.
+
+        :arg below: variables that count for less than the host's: defaults of the roles that include this one.
+        :arg above: variables that count for more: those of these roles, and what was set on the way.
+        :arg given: variables of the tasks that lead here, as they are written.
+        :returns: whether the run goes on after this file; a task that cannot be foreseen ends it.
+        """
+        above = dict(above)
+        for task in self._loaded(role, f"tasks/{file}"):
+            try:
+                for inner in self._turns(role, task, below, above, given):
+                    templar = self._templar_of(role, below, self._host, {**above, **inner})
+                    if not self._all(templar, task.get("when", [])):
+                        continue
+                    if "ansible.builtin.set_fact" in task:
+                        above |= templar.template(task["ansible.builtin.set_fact"])
+                        self._sure = False
+                    elif not self._step(role, task, below, above, inner, templar, questions):
+                        return False
+            except Exception:  # it depends on an answer; or it is wrong, and the role itself will say it better
+                self._sure = False
+        return True
+
+    def _turns(self, role, task, below, above, given):
+        """Return the variables that are passed to *task*, for each turn of its loop; see :meth:`_walk`."""
+        if "loop" not in task:
+            return [{**given, **task.get("vars", {})}]
+        items = self._templar_of(role, below, self._host, {**above, **given}).template(task["loop"])
+        return [{**given, task["loop_control"]["loop_var"]: item, **task.get("vars", {})} for item in items]
+
+    def _step(self, role, task, below, above, given, templar, questions):
+        """Do with one *task*, whose condition holds, what :meth:`_walk` says; return whether the run can be foreseen beyond it."""
+        way = next((task[word] for word in FILES if word in task), None)
+        if way:
+            return self._walk(role, way["file"] if isinstance(way, dict) else way, below, above, given, questions)
+        if "ansible.builtin.include_role" in task:
+            other, file = (task["ansible.builtin.include_role"].get(word, "main") for word in ("name", "tasks_from"))
+            below = {**below, **self._loaded(role, "defaults/main.yml")}
+            above = {**self._loaded(role, "vars/main.yml"), **above}
+            return self._walk(other, f"{file}.yml", below, above, given, questions)
+        if "observe" in task:
+            # What a role has seen when it ran itself, its entry points know.
+            if role == self._role or role not in self._roles:
+                asked = templar.template(task["observe"])
+                name = self._observe.place(role, task["name"], given) if self._sure else self._observe.digest("observe", asked)
+                questions[name] = asked
+            self._sure = False
+            return True
+        for action in LOOKING_FIRST:
+            if action in task:
+                arguments = templar.template(task[action])
+                questions[self._observe.digest(action, arguments)] = {"answer": {action: arguments}}
+                return True
+        return any(word in task for word in SAYING)
