@@ -7,6 +7,8 @@ from ansible.plugins.loader import action_loader
 FILES = ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks")
 LOOKING_FIRST = ("administrators", "conda_base", "conda_environment", "ssh_include")
 SAYING = ("ansible.builtin.assert", "ansible.builtin.debug")
+# What a role does when it has looked, and what it promises then.
+LEFT = ("change.yml", "verify.yml")
 # The files of a role that a run comes to, in this order: preflight.yml's, then the role itself.
 ENTRIES = ("guard.yml", "fetch.yml", "main.yml")
 
@@ -19,7 +21,7 @@ class ActionModule(Guards):
     _requires_connection = True
 
     def run(self, tmp=None, task_vars=None):
-        """Return ``answers``, by what was asked, and ``identity``, who asked.
+        """Return ``answers``, by what was asked, ``likely``, the tasks that will ask it, and ``identity``, who asked.
 
         There are none where nobody would notice that they are out of date (the callback of this name is off), nor for a single question,
         which saves nothing.
@@ -30,19 +32,22 @@ class ActionModule(Guards):
             "observe", task=self._task, connection=self._connection, play_context=self._play_context, loader=self._loader,
             templar=self._templar, shared_loader_obj=self._shared_loader_obj,
         )  # fmt: skip
-        self._host, self._roles, questions = task_vars, args["roles"], {}
+        self._host, self._roles = task_vars, args["roles"]
+        self._questions, self._likely = {}, {}
         for role in self._roles if task_vars.get("look_ahead_is_watched") else ():
             for entry in ENTRIES:
                 self._role, self._sure = role, True
-                self._walk(role, entry, {}, {}, {}, questions)
+                self._walk(role, entry, {}, {}, {})
         try:
-            answers = self._observe.ask_all(questions, task_vars) if len(questions) > 1 else {}
+            answers = self._observe.ask_all(self._questions, task_vars) if len(self._questions) > 1 else {}
         except AnsibleError:  # the first look will say it, and this task may not, whose answers are nobody's business
             answers = {}
-        return {"changed": False, "answers": answers, "identity": self._observe.identity()}
+        # Where a module has something to do it is no look, and not foreseen.
+        likely = [place for place, name in self._likely.items() if answers.get(name, {}).get("answer", name in answers)]
+        return {"changed": False, "answers": answers, "likely": likely, "identity": self._observe.identity()}
 
-    def _walk(self, role, file, below, above, given, questions):
-        """Take down in *questions* what the tasks in *file* of *role* ask before anything depends on an answer.
+    def _walk(self, role, file, below, above, given):
+        """Take down what the tasks in *file* of *role* ask before anything depends on an answer.
 
         :arg below: variables that count for less than the host's: defaults of the roles that include this one.
         :arg above: variables that count for more: those of these roles, and what was set on the way.
@@ -52,6 +57,8 @@ class ActionModule(Guards):
         above = dict(above)
         for task in self._loaded(role, f"tasks/{file}"):
             try:
+                if self._file(task) in LEFT and not self._sure:
+                    continue
                 for inner in self._turns(role, task, below, above, given):
                     templar = self._templar_of(role, below, self._host, {**above, **inner})
                     if not self._all(templar, task.get("when", [])):
@@ -59,7 +66,7 @@ class ActionModule(Guards):
                     if "ansible.builtin.set_fact" in task:
                         above |= templar.template(task["ansible.builtin.set_fact"])
                         self._sure = False
-                    elif not self._step(role, task, below, above, inner, templar, questions):
+                    elif not self._step(role, task, below, above, inner, templar):
                         return False
             except Exception:  # it depends on an answer; or it is wrong, and the role itself will say it better
                 self._sure = False
@@ -72,27 +79,34 @@ class ActionModule(Guards):
         items = self._templar_of(role, below, self._host, {**above, **given}).template(task["loop"])
         return [{**given, task["loop_control"]["loop_var"]: item, **task.get("vars", {})} for item in items]
 
-    def _step(self, role, task, below, above, given, templar, questions):
+    def _step(self, role, task, below, above, given, templar):
         """Do with one *task*, whose condition holds, what :meth:`_walk` says; return whether the run can be foreseen beyond it."""
-        way = next((task[word] for word in FILES if word in task), None)
-        if way:
-            return self._walk(role, way["file"] if isinstance(way, dict) else way, below, above, given, questions)
+        if self._file(task):
+            return self._walk(role, self._file(task), below, above, given)
         if "ansible.builtin.include_role" in task:
             other, file = (task["ansible.builtin.include_role"].get(word, "main") for word in ("name", "tasks_from"))
             below = {**below, **self._loaded(role, "defaults/main.yml")}
             above = {**self._loaded(role, "vars/main.yml"), **above}
-            return self._walk(other, f"{file}.yml", below, above, given, questions)
+            return self._walk(other, f"{file}.yml", below, above, given)
+        place = self._observe.place(role, task["name"], given)
         if "observe" in task:
             # What a role has seen when it ran itself, its entry points know.
-            if role == self._role or role not in self._roles:
+            if place not in self._questions and (role == self._role or role not in self._roles):
                 asked = templar.template(task["observe"])
-                name = self._observe.place(role, task["name"], given) if self._sure else self._observe.digest("observe", asked)
-                questions[name] = asked
+                name = self._likely[place] = place if self._sure else self._observe.digest("observe", asked)
+                self._questions[name] = asked
             self._sure = False
             return True
         for action in LOOKING_FIRST:
             if action in task:
                 arguments = templar.template(task[action])
-                questions[self._observe.digest(action, arguments)] = {"answer": {action: arguments}}
+                name = self._likely[place] = self._observe.digest(action, arguments)
+                self._questions[name] = {"answer": {action: arguments}}
                 return True
         return any(word in task for word in SAYING)
+
+    @staticmethod
+    def _file(task):
+        """Return the file of tasks that *task* imports or includes, or None."""
+        way = next((task[word] for word in FILES if word in task), None)
+        return way["file"] if isinstance(way, dict) else way

@@ -56,24 +56,24 @@ class ActionModule(ActionBase):
 
     @classmethod
     def foreseen(cls, task, task_vars):
-        """Return the answer that there is for this very *task* of a role, or None."""
-        answers = task_vars.get("looked_ahead", {}).get("answers")
-        if not answers or not task._role or task.delegate_to or task.until:
+        """Tell whether there is, or is likely to be, an answer for this very *task*."""
+        ahead = task_vars.get("looked_ahead", {})
+        return bool(ahead.get("answers")) and cls.place_of(task) in ahead["likely"]
+
+    @classmethod
+    def place_of(cls, task):
+        """Return the name of the answer for a *task*; None for one that is in no role, goes to another host, or waits for something."""
+        if not task._role or task.delegate_to or task.until:
             return None
         # Beside what is passed to a task there is what loops leave: Ansible's, and preflight.yml's over the roles.
         passed = {name: value for name, value in task.get_vars().items() if not re.match("_?ansible_|(guard|role)$", name)}
-        return answers.get(cls.place(task._role.get_name(), task.name, passed))
+        return cls.place(task._role.get_name(), task.name, passed)
 
-    def known(self, action, task_vars):
-        """Return the answer that there is for an *action* with the arguments of this task, or None."""
-        answers = task_vars.get("looked_ahead", {}).get("answers")
-        if not answers or self._task.delegate_to or self._task.until or not self._mine(task_vars):
-            return None
-        return answers.get(self.digest(action, self._task.args))
-
-    def _mine(self, task_vars):
-        """Tell whether the user has looked ahead who is about to look."""
-        return task_vars["looked_ahead"]["identity"] == self.identity()
+    def known(self, name, task_vars):
+        """Return the answer of this *name*, where there is one and the user has looked who is about to look; else None."""
+        ahead = task_vars.get("looked_ahead", {})
+        answer = ahead.get("answers", {}).get(name)
+        return answer if answer and ahead["identity"] == self.identity() else None
 
     @classmethod
     def place(cls, role, name, variables):
@@ -134,11 +134,12 @@ class ActionModule(ActionBase):
 
     def observe(self, task_vars):
         """Return ``seen``, ``files`` and ``at_rest``."""
-        answer = self.foreseen(self._task, task_vars)
-        if answer is None or not self._mine(task_vars):
+        place = self.place_of(self._task)
+        answer = self.known(place, task_vars)
+        if not answer:
             self._task.args = self._templar.template(self._task.args)
-            answer = self.known("observe", task_vars)
-        if answer is not None:
+            answer = place and self.known(self.digest("observe", self._task.args), task_vars)
+        if answer:
             return {"changed": False, "attempts": 0, **answer}
         _, given = self.validate_argument_spec(
             argument_spec={
@@ -173,7 +174,7 @@ class ActionModule(ActionBase):
         The look may only say "nothing to do". In every other case, also when it cannot tell, the module decides, with all that Ansible
         brings for it: checked arguments, check mode, diff.
         """
-        known = self.known(name, task_vars)
+        known = self.place_of(self._task) and self.known(self.digest(name, self._task.args), task_vars)
         if known and known["answer"]:
             return {**known["answer"], "attempts": 0}
         try:

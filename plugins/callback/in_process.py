@@ -39,7 +39,7 @@ def computes(action):
 def foreseen(worker):
     """Tell whether the task of a *worker* asks the host what is known already (M(look_ahead))."""
     known = getattr(action_loader.get(worker._task.action, class_only=True), "foreseen", None)
-    return known is not None and known(worker._task, worker._task_vars) is not None
+    return known is not None and known(worker._task, worker._task_vars)
 
 
 class Stream:

@@ -12,7 +12,7 @@ description:
   - It says to M(look_ahead) that it is there; without it that asks nothing.
 """
 
-NONE = {"answers": {}, "identity": []}
+NONE = {"answers": {}, "likely": [], "identity": []}
 
 
 class CallbackModule(CallbackBase):
