@@ -19,6 +19,7 @@ class ActionModule(Guards):
     """Work out the questions on the control node, as ``ask_guards`` does with assertions, and let ``observe`` ask them."""
 
     _requires_connection = True
+    ONLY_LOOKS = True
 
     def run(self, tmp=None, task_vars=None):
         """Return ``answers``, by what was asked, ``likely``, the tasks that will ask it, and ``identity``, who asked.

@@ -46,6 +46,8 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
+    # See callback/in_process.py.
+    ONLY_LOOKS = __name__.endswith((".observe", ".server_facts"))
 
     @classmethod
     def finalize_task_arg(cls, name, value, templar, context):

@@ -220,6 +220,7 @@ class ActionModule(ActionBase):
     """Try logins from the control node; the host is only asked who one is."""
 
     TRANSFERS_FILES = False
+    ONLY_LOOKS = True  # see callback/in_process.py
 
     def run(self, tmp=None, task_vars=None):
         """Return ``user``, ``port`` and ``attempts``; fail with a sentence where nobody gets in."""

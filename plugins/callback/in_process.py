@@ -8,6 +8,7 @@ import sys
 from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import action_loader
+from ansible.template import Templar
 
 try:
     from ansible._internal._task import TaskContext
@@ -22,7 +23,8 @@ short_description: Fork only for what touches a host
 description:
   - Ansible runs each task in a fork of itself, which costs three times what most tasks of a second run do. Includes, and actions that
     say of themselves that they need no connection (C(assert), C(set_fact), several of this repository), are carried out in Ansible's own
-    process here, by the same code, one after the other. What they load and compile is there for all tasks that follow.
+    process here, by the same code, one after the other. What they load and compile is there for all tasks that follow. So are looks,
+    where there is one host only, and those whose answers are known.
   - Without it everything works as before, only slower, and what a program that a lookup starts says on its stderr is not seen
     (docs/decisions/0010-warm-up.md).
 """
@@ -36,10 +38,21 @@ def computes(action):
     return not getattr(action_loader.get(action, class_only=True), "_requires_connection", True)
 
 
-def foreseen(worker):
-    """Tell whether the task of a *worker* asks the host what is known already (M(look_ahead))."""
-    known = getattr(action_loader.get(worker._task.action, class_only=True), "foreseen", None)
-    return known is not None and known(worker._task, worker._task_vars)
+def looks(worker):
+    """Tell whether the task of a *worker* only looks, and there is nothing that could go on beside it.
+
+    That is so where there is one host only, and where the answer is known already (M(look_ahead)).
+    """
+    action = action_loader.get(worker._task.action, class_only=True)
+    if getattr(action, "ONLY_LOOKS", False) and len(worker._task_vars["ansible_play_hosts_all"]) == 1:
+        return True
+    return hasattr(action, "foreseen") and action.foreseen(worker._task, worker._task_vars)
+
+
+def in_background(worker):
+    """Tell whether the task of a *worker* is to go on in the background; that may be a template."""
+    later = worker._task.async_val
+    return Templar(loader=worker._loader, variables=worker._task_vars).template(later) if isinstance(later, str) else later
 
 
 class Stream:
@@ -95,7 +108,7 @@ class CallbackModule(CallbackBase):
 
         def start(worker):
             task = worker._task
-            here = not (task.async_val or task.delegate_to or task.timeout) and (computes(task.action) or foreseen(worker))
+            here = not (task.delegate_to or task.timeout) and (computes(task.action) or looks(worker)) and not in_background(worker)
             return run(worker) if here else fork(worker)
 
         workers.WorkerProcess.start = start

@@ -2,12 +2,10 @@
 
 import re
 
-from passlib.hash import sha512_crypt
-
 FILE = "group_vars/monitoring/dashboard.yml"
 SHORTEST = 12
 # What the shadow suite long took for logins. nginx computes it for each request: 3 ms.
-HASHER = sha512_crypt.using(rounds=5000)
+ROUNDS = 5000
 ADDRESS = re.compile(r"([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):([0-9]{1,5})")
 
 
@@ -67,15 +65,19 @@ def dashboard_logins(passwords, users, known=""):
     :arg users: list of dictionaries with ``name``; the lines follow its order.
     :arg known: an earlier text. A hash in it that fits stays, so that nothing changes; the salt of a new one is random.
     """
+    # Here, since every run loads this file, whatever it is about.
+    from passlib.hash import sha512_crypt
+
+    hasher = sha512_crypt.using(rounds=ROUNDS)
     hashes = dict(line.split(":", 1) for line in (known or "").splitlines() if ":" in line)
     lines = []
     for name in (user["name"] for user in users):
         old = hashes.get(name, "")
         try:
-            fits = sha512_crypt.verify(passwords[name], old) and not HASHER.needs_update(old)
+            fits = sha512_crypt.verify(passwords[name], old) and not hasher.needs_update(old)
         except ValueError:
             fits = False  # there is none, or it is damaged
-        lines.append(f"{name}:{old if fits else HASHER.hash(passwords[name])}\n")
+        lines.append(f"{name}:{old if fits else hasher.hash(passwords[name])}\n")
     return "".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from passlib.hash import argon2
+import argon2
 
 FILE = "group_vars/workbenches/jupyter.yml"
 # What Jupyter and its extensions answer under themselves.
@@ -12,7 +12,7 @@ PATHS = set(
 )
 SHORTEST = 12
 # What jupyter_server itself uses: 10 MiB, ten rounds.
-HASHER = argon2.using(type="ID", memory_cost=10240, rounds=10, parallelism=8)
+HASHER = argon2.PasswordHasher(memory_cost=10240, time_cost=10, parallelism=8)
 PREFIX = "argon2:"
 
 
@@ -144,10 +144,10 @@ def jupyter_password(password, known=""):
     found = re.search(r"argon2:(\$argon2id\$[A-Za-z0-9+/=$,.]+)", known or "")
     if found:
         try:
-            if argon2.verify(password, found[1]) and not HASHER.needs_update(found[1]):
+            if HASHER.verify(found[1], password) and not HASHER.check_needs_rehash(found[1]):
                 return PREFIX + found[1]
-        except ValueError:
-            pass  # a damaged hash is replaced
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+            pass  # another password's, or a damaged one
     return PREFIX + HASHER.hash(password)
 
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 CURE = "correct it in group_vars/all/tls.yml, or remove tls_certificate and tls_key there to use the host's own authority"
 LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
@@ -46,6 +44,8 @@ def is_name(name):
 
 def covers(certificate, name):
     """Tell whether the x509 *certificate* is for *name*, a DNS name or an address."""
+    from cryptography import x509
+
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -90,6 +90,10 @@ def tls_problems(certificate, key, names, now=None):
             problems.append(f"{variable}: {value} cannot be read: {why}; {CURE}")
     if problems:
         return problems
+    # Here, since every run loads this file, and few sites have certificates of their own.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
     shown = "the given text" if "-----BEGIN" in certificate else certificate
     try:
         first = x509.load_pem_x509_certificates(texts["tls_certificate"].encode())[0]

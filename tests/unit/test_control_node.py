@@ -233,7 +233,8 @@ def test_a_program_that_a_plugin_starts_has_all_three_streams(tmp_path, callback
     assert ("it is open\n" in done.stdout, "is wrong\n" in done.stderr) == (here, here)
 
 
-def test_only_what_computes_stays_in_the_process(tmp_path):
+@pytest.mark.parametrize("hosts", ["localhost", "localhost,other"])
+def test_what_computes_stays_in_the_process_and_looks_where_nothing_could_go_on_beside_them(tmp_path, hosts):
     (tmp_path / "filters").mkdir()
     (tmp_path / "filters/process.py").write_text(
         "import os\nclass FilterModule:\n    def filters(self):\n        return {'process': lambda value: os.getpid()}\n"
@@ -245,12 +246,12 @@ def test_only_what_computes_stays_in_the_process(tmp_path):
         {"set_fact": {"fourth": "{{ 0 | process }}"}, "delegate_to": "localhost"},
         {"ping": {"data": "{{ 0 | process }}"}, "register": "fifth"},
         {"set_fact": {"all": "{{ [first, second, seen.seen.third.stdout, fourth, fifth.ping] }}"}},
-        {"copy": {"dest": str(tmp_path / "found.json"), "content": "{{ all | to_json }}"}},
+        {"copy": {"dest": str(tmp_path / "found.json"), "content": "{{ all | to_json }}"}, "when": "inventory_hostname == 'localhost'"},
     ]
-    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
     env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FILTER_PLUGINS": str(tmp_path / "filters")}
-    done = subprocess.run([*PLAY, "localhost,", tmp_path / "play.yml"], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*PLAY, f"{hosts},", tmp_path / "play.yml"], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
-    first, second, *others = map(int, json.loads((tmp_path / "found.json").read_text()))
-    assert first == second
-    assert len({first, *others}) == 4
+    first, second, look, *others = map(int, json.loads((tmp_path / "found.json").read_text()))
+    assert first == second and (look == first) == (hosts == "localhost")
+    assert len({first, *others}) == 3 and look not in others
