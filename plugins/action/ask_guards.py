@@ -28,13 +28,13 @@ class ActionModule(ActionBase):
         :arg above: variables of these roles and of the task that includes; they count for more.
         """
         files = []
-        below = {**below, **self._loaded(role, "defaults/main.yml")}
-        above = {**self._loaded(role, "vars/main.yml"), **above}
-        for task in self._loaded(role, "tasks/guard.yml"):
+        below = {**below, **self.loaded(role, "defaults/main.yml")}
+        above = {**self.loaded(role, "vars/main.yml"), **above}
+        for task in self.loaded(role, "tasks/guard.yml"):
             inner = {**above, **task.get("vars", {})}
-            templar = self._templar_of(role, below, task_vars, inner)
+            templar = self.templar_of(role, below, task_vars, inner)
             try:
-                if not self._all(templar, task.get("when", [])):
+                if not self.all(templar, task.get("when", [])):
                     continue
                 included = task.get("ansible.builtin.include_role", {})
                 if "ansible.builtin.include_tasks" in task:
@@ -43,29 +43,29 @@ class ActionModule(ActionBase):
                 elif included.get("tasks_from") == "guard":
                     passed = not self._left(included["name"], below, task_vars, inner)
                 else:
-                    passed = "ansible.builtin.assert" in task and self._all(templar, task["ansible.builtin.assert"]["that"])
+                    passed = "ansible.builtin.assert" in task and self.all(templar, task["ansible.builtin.assert"]["that"])
             except Exception:  # whatever it is, the guard itself will say it better
                 passed = False
             if not passed:
                 return ["guard.yml"]
         return files
 
-    def _templar_of(self, role, below, task_vars, above):
+    def templar_of(self, role, below, task_vars, above):
         """Return what templates as a task of *role* would.
 
         :arg below: variables that count for less than the host's, beside the role's defaults.
         :arg above: variables that count for more, beside the role's own.
         """
         where = {"role_path": str(ROLES / role), "role_name": role, "ansible_search_path": [str(ROLES / role)]}
-        low, high = self._loaded(role, "defaults/main.yml"), self._loaded(role, "vars/main.yml")
+        low, high = self.loaded(role, "defaults/main.yml"), self.loaded(role, "vars/main.yml")
         return self._templar.copy_with_new_env(available_variables={**below, **low, **task_vars, **high, **above, **where})
 
-    def _loaded(self, role, file):
+    def loaded(self, role, file):
         """Return what stands in a *file* of a *role*, or nothing where there is none."""
         path = ROLES / role / file
         return self._loader.load_from_file(str(path), unsafe=True, trusted_as_template=True) if path.exists() else {}
 
     @staticmethod
-    def _all(templar, conditions):
+    def all(templar, conditions):
         """Tell whether all *conditions*, one or a list, hold."""
         return all(templar.evaluate_conditional(each) for each in (conditions if isinstance(conditions, list) else [conditions]))

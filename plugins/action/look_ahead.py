@@ -12,14 +12,12 @@ LEFT = ("change.yml", "verify.yml")
 # The files of a role that a run comes to, in this order: preflight.yml's, then the role itself.
 ENTRIES = ("guard.yml", "fetch.yml", "main.yml")
 
-Guards = action_loader.get("ask_guards", class_only=True)
 
-
-class ActionModule(Guards):
+class ActionModule(ActionBase):
     """Work out the questions on the control node, as ``ask_guards`` does with assertions, and let ``observe`` ask them."""
 
-    _requires_connection = True
-    ONLY_LOOKS = True
+    TRANSFERS_FILES = False
+    ONLY_LOOKS = True  # see callback/in_process.py
 
     def run(self, tmp=None, task_vars=None):
         """Return ``answers``, by what was asked, ``likely``, the tasks that will ask it, and ``identity``, who asked.
@@ -27,12 +25,9 @@ class ActionModule(Guards):
         There are none where nobody would notice that they are out of date (the callback of this name is off), nor for a single question,
         which saves nothing.
         """
-        ActionBase.run(self, tmp, task_vars)
+        super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec={"roles": {"type": "list", "elements": "str", "required": True}})
-        self._observe = action_loader.get(
-            "observe", task=self._task, connection=self._connection, play_context=self._play_context, loader=self._loader,
-            templar=self._templar, shared_loader_obj=self._shared_loader_obj,
-        )  # fmt: skip
+        self._guards, self._observe = (self._other(name) for name in ("ask_guards", "observe"))
         self._host, self._roles = task_vars, args["roles"]
         self._questions, self._likely = {}, {}
         for role in self._roles if task_vars.get("look_ahead_is_watched") else ():
@@ -47,6 +42,13 @@ class ActionModule(Guards):
         likely = [place for place, name in self._likely.items() if answers.get(name, {}).get("answer", name in answers)]
         return {"changed": False, "answers": answers, "likely": likely, "identity": self._observe.identity()}
 
+    def _other(self, name):
+        """Return another action, of this *name*, that works for this task."""
+        return action_loader.get(
+            name, task=self._task, connection=self._connection, play_context=self._play_context, loader=self._loader,
+            templar=self._templar, shared_loader_obj=self._shared_loader_obj,
+        )  # fmt: skip
+
     def _walk(self, role, file, below, above, given):
         """Take down what the tasks in *file* of *role* ask before anything depends on an answer.
 
@@ -56,13 +58,13 @@ class ActionModule(Guards):
         :returns: whether the run goes on after this file; a task that cannot be foreseen ends it.
         """
         above = dict(above)
-        for task in self._loaded(role, f"tasks/{file}"):
+        for task in self._guards.loaded(role, f"tasks/{file}"):
             try:
                 if self._file(task) in LEFT and not self._sure:
                     continue
                 for inner in self._turns(role, task, below, above, given):
-                    templar = self._templar_of(role, below, self._host, {**above, **inner})
-                    if not self._all(templar, task.get("when", [])):
+                    templar = self._guards.templar_of(role, below, self._host, {**above, **inner})
+                    if not self._guards.all(templar, task.get("when", [])):
                         continue
                     if "ansible.builtin.set_fact" in task:
                         above |= templar.template(task["ansible.builtin.set_fact"])
@@ -77,7 +79,7 @@ class ActionModule(Guards):
         """Return the variables that are passed to *task*, for each turn of its loop; see :meth:`_walk`."""
         if "loop" not in task:
             return [{**given, **task.get("vars", {})}]
-        items = self._templar_of(role, below, self._host, {**above, **given}).template(task["loop"])
+        items = self._guards.templar_of(role, below, self._host, {**above, **given}).template(task["loop"])
         return [{**given, task["loop_control"]["loop_var"]: item, **task.get("vars", {})} for item in items]
 
     def _step(self, role, task, below, above, given, templar):
@@ -86,8 +88,8 @@ class ActionModule(Guards):
             return self._walk(role, self._file(task), below, above, given)
         if "ansible.builtin.include_role" in task:
             other, file = (task["ansible.builtin.include_role"].get(word, "main") for word in ("name", "tasks_from"))
-            below = {**below, **self._loaded(role, "defaults/main.yml")}
-            above = {**self._loaded(role, "vars/main.yml"), **above}
+            below = {**below, **self._guards.loaded(role, "defaults/main.yml")}
+            above = {**self._guards.loaded(role, "vars/main.yml"), **above}
             return self._walk(other, f"{file}.yml", below, above, given)
         place = self._observe.place(role, task["name"], given)
         if "observe" in task:

@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 SOURCES = Path(__file__).resolve().parents[1] / "module_utils"
 MARK = "fenton-saw:"
+NAME = __name__.rpartition(".")[2]  # under which this file was found
 PROGRAM = """
 import json, sys, types
 if sys.version_info < (3, 9):
@@ -46,13 +47,12 @@ class ActionModule(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
-    # See callback/in_process.py.
-    ONLY_LOOKS = __name__.endswith((".observe", ".server_facts"))
+    ONLY_LOOKS = NAME in ("observe", "server_facts")  # see callback/in_process.py
 
     @classmethod
     def finalize_task_arg(cls, name, value, templar, context):
         """Leave what ``observe`` asks as it is written: it is worked out in :meth:`observe`, where it has to be asked."""
-        return value if cls.__module__.endswith(".observe") else super().finalize_task_arg(name, value, templar, context)
+        return value if NAME == "observe" else super().finalize_task_arg(name, value, templar, context)
 
     # What look_ahead has seen. Whether it still counts, its callback sees to.
 
@@ -125,14 +125,13 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         """Do what the name says that this file was found under."""
         super().run(tmp, task_vars)
-        name = self._task.action.rpartition(".")[2]
-        if name == "observe":
+        if NAME == "observe":
             return self.observe(task_vars)
-        if name == "write_files":
+        if NAME == "write_files":
             return self.write_files(task_vars)
-        if name == "server_facts":
-            return {"changed": False, "ansible_facts": self.look(name, "facts", {}, task_vars)}
-        return self.look_first(name, task_vars)
+        if NAME == "server_facts":
+            return {"changed": False, "ansible_facts": self.look(NAME, "facts", {}, task_vars)}
+        return self.look_first(NAME, task_vars)
 
     def observe(self, task_vars):
         """Return ``seen``, ``files`` and ``at_rest``."""
