@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -57,15 +58,20 @@ def gone():
 
 
 def site(*words, inventory="molecule/demo/inventory.yml", limit=HOST, **environment):
-    """Run the site once and return its report (seconds, roles, hosts); ``wall`` is what a user waits, in seconds."""
+    """Run the site once and return its report (seconds, roles, hosts).
+
+    ``wall`` is what a user waits, in seconds, ``control`` the processor time of the control node.
+    """
     with tempfile.TemporaryDirectory() as directory:
         report = Path(directory, "report.json")
         sources = ["-i", inventory, "-i", ADDRESSES, "-e", f"artifacts_dir={WORK}/artifacts/bench"]
         # pyinfra's ssh (paramiko) knows none of the key exchanges that the policy of Debian 13 leaves.
         sources += ["-e", "{ssh_curve25519: true}"]
-        started = time.monotonic()
+        started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command("ansible-playbook", *sources, "site.yml", "-l", limit, *words, FENTON_REPORT=str(report), **environment)
-        return {"wall": round(time.monotonic() - started, 2), **json.loads(report.read_text())}
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        control = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return {"wall": round(time.monotonic() - started, 2), "control": round(control, 2), **json.loads(report.read_text())}
 
 
 def variables():
@@ -489,11 +495,13 @@ def fleet(count, caches):
     fresh(given["inventory"])
     site(**given)
     seconds = {"one host, second run": [], f"{count} hosts, second run": []}
+    control = {name: [] for name in seconds}
     with Memory() as memory:
         for _ in range(5):
-            seconds["one host, second run"].append(site(inventory=given["inventory"], limit="node01")["wall"])
-            report = site(**given)
-            seconds[f"{count} hosts, second run"].append(report["wall"])
+            for name, where in zip(seconds, ({**given, "limit": "node01"}, given), strict=True):
+                report = site(**where)
+                seconds[name].append(report["wall"])
+                control[name].append(report["control"])
             if any(host["changed"] or host["failures"] or host["unreachable"] for host in report["hosts"].values()):
                 sys.exit("bench: the second run changed something; its time would mean nothing")
     gone()
@@ -501,7 +509,7 @@ def fleet(count, caches):
     m = {name: median(values) for name, values in seconds.items()}
     one, all_hosts = m.values()
     result = {
-        **head(), "hosts": count, "caches": sorted(caches), "first_run": first["wall"], "seconds": seconds,
+        **head(), "hosts": count, "caches": sorted(caches), "first_run": first["wall"], "seconds": seconds, "control": control,
         "ratio": round(all_hosts / one, 2), "memory_mib": memory.peak,
     }  # fmt: skip
     through = f"through {' and '.join(sorted(caches))}" if caches else "without a cache"
@@ -510,7 +518,9 @@ def fleet(count, caches):
         f"The first run was measured once, with {FEW} hosts ({through}), the second five times.", "",
         "| what | median | all |", "|---|---:|---|", f"| first run, {FEW} hosts | {first['wall']} | |",
         *(f"| {name} | {m[name]} | {', '.join(map(str, values))} |" for name, values in seconds.items()), "",
-        f"{count} hosts ÷ one host: {result['ratio']}  ", f"Memory on the control node (PSS of all its processes, peak): {memory.peak} MiB",
+        f"{count} hosts ÷ one host: {result['ratio']}  ",
+        f"Processor time of the control node: {' and '.join(f'{median(times)} s' for times in control.values())}  ",
+        f"Memory on the control node (PSS of all its processes, peak): {memory.peak} MiB",
     ]  # fmt: skip
     write(f"{result['os']}-fleet", result, lines)
 
