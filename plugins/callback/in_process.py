@@ -6,6 +6,7 @@ import os
 import sys
 
 from ansible import constants
+from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import action_loader
 from ansible.template import Templar
@@ -50,9 +51,14 @@ def looks(worker):
 
 
 def in_background(worker):
-    """Tell whether the task of a *worker* is to go on in the background; that may be a template."""
+    """Tell whether the task of a *worker* is to go on in the background; that may be a template, and one that cannot be worked out."""
     later = worker._task.async_val
-    return Templar(loader=worker._loader, variables=worker._task_vars).template(later) if isinstance(later, str) else later
+    if not isinstance(later, str):
+        return later
+    try:
+        return Templar(loader=worker._loader, variables=worker._task_vars).template(later)
+    except AnsibleError:  # its fork will say it
+        return True
 
 
 class Stream:

@@ -180,6 +180,9 @@ TASKS = """
     - debug: {msg: "{{ once }} {{ hostvars.localhost.elsewhere | length }}"}
     - set_fact: {hidden: not told}
       no_log: true
+    - set_fact: {later: "{{ nothing_there }}"}
+      async: "{{ nothing_there_either }}"
+      ignore_errors: true
     - block:
         - assert: {that: given == 'B'}
       rescue:
