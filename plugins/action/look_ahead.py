@@ -80,10 +80,13 @@ class ActionModule(ActionBase):
         if "loop" not in task:
             return [{**given, **task.get("vars", {})}]
         items = self._guards.templar_of(role, below, self._host, {**above, **given}).template(task["loop"])
-        return [{**given, task["loop_control"]["loop_var"]: item, **task.get("vars", {})} for item in items]
+        name = task.get("loop_control", {}).get("loop_var", "item")
+        return [{**given, name: item, **task.get("vars", {})} for item in items]
 
     def _step(self, role, task, below, above, given, templar):
         """Do with one *task*, whose condition holds, what :meth:`_walk` says; return whether the run can be foreseen beyond it."""
+        if "delegate_to" in task:
+            return False
         if self._file(task):
             return self._walk(role, self._file(task), below, above, given)
         if "ansible.builtin.include_role" in task:

@@ -38,11 +38,10 @@ __door_due: "{{ __door_seen.files.now | trim != door_paint }}"
   ansible.builtin.copy: {dest: "{{ here }}/door", content: "{{ door_paint }}"}
 """,
     # An entry point, which others call with variables of their own.
-    "door/tasks/key.yml": """
+    "keys/tasks/key.yml": """
 - name: key | See the key
   observe:
-    commands: {key: "echo key {{ door_key }} >>{{ here }}/asked; echo {{ door_key }}"}
-  register: __door_key_seen
+    commands: {key: "echo key {{ keys_metal }} >>{{ here }}/asked; echo {{ keys_metal }}"}
 """,
     "house/tasks/guard.yml": """
 - name: guard | Look at the ground
@@ -55,8 +54,8 @@ __door_due: "{{ __door_seen.files.now | trim != door_paint }}"
 """,
     "house/tasks/main.yml": """
 - name: Make the key
-  ansible.builtin.include_role: {name: door, tasks_from: key}
-  vars: {door_key: "{{ item }}"}
+  ansible.builtin.include_role: {name: keys, tasks_from: key}
+  vars: {keys_metal: "{{ item }}"}
   loop: "{{ house_keys | default([]) }}"
 - name: Look at what is there
   ansible.builtin.include_tasks: {file: look.yml}
@@ -201,6 +200,39 @@ def test_who_looks_as_somebody_else_asks_again(site):
     between = "    - ansible.builtin.set_fact: {ansible_become: true, ansible_become_method: su}"
     said, asked = site("-vvv", between=between)
     assert [line for line in asked if "trees" not in line] == ["ground", "ground", "the green door", "the green door", "view", "view"]
+
+
+def test_who_waits_for_something_looks_every_time(site, tmp_path):
+    (tmp_path / "roles/garden/tasks/main.yml").write_text("""
+- name: Wait for three trees
+  observe:
+    commands: {trees: "echo tree >>{{ here }}/asked; grep -c tree {{ here }}/asked"}
+  register: __garden_seen
+  until: __garden_seen.seen.trees.stdout == '3'
+  retries: 3
+  delay: 0
+""")
+    assert site()[1] == ["ground", "the green door", "tree", "tree", "tree", "view"]
+
+
+def test_what_depends_on_an_answer_is_asked_when_that_is_known(site, tmp_path):
+    (tmp_path / "roles/garden/tasks/main.yml").write_text("""
+- name: Look at the wall
+  observe:
+    commands: {wall: "echo wall >>{{ here }}/asked; echo grey"}
+  register: __garden_seen
+- name: Choose
+  ansible.builtin.set_fact:
+    garden_colour: "{{ __garden_seen.seen.wall.stdout }}"
+- name: Look at the flowers
+  observe:
+    commands: {flowers: "echo {{ garden_colour | default('no') }} flowers >>{{ here }}/asked"}
+- name: Look at the pond
+  observe:
+    commands: {pond: "echo pond >>{{ here }}/asked"}
+""")
+    # The flowers are asked for in vain at first; the pond, for which nothing has to be known, once.
+    assert site()[1] == ["grey flowers", "ground", "no flowers", "pond", "the green door", "view", "wall"]
 
 
 # What a look asks must not depend on what a task before it has learnt: its answer is asked for before that task runs.
