@@ -67,8 +67,12 @@ class ActionModule(ActionBase):
         """Return the name of the answer for a *task*; None for one that is in no role, goes to another host, or waits for something."""
         if not task._role or task.delegate_to or task.until:
             return None
-        # Beside what is passed to a task there is what loops leave: Ansible's, and preflight.yml's over the roles.
-        passed = {name: value for name, value in task.get_vars().items() if not re.match("_?ansible_|(guard|role)$", name)}
+        play, role = task._parent._play, task._role
+        # What a play or a role is given counts as passed to each of its tasks: look_ahead, in a play of its own, does not see it.
+        passed = {**play.get_vars(), **role.get_role_params(), **role.vars, **task.get_vars()}
+        passed |= {file: "" for file in play.get_vars_files()}
+        # Beside that there is what loops leave: Ansible's, and preflight.yml's over the roles.
+        passed = {name: value for name, value in passed.items() if not re.match("_?ansible_|(guard|role)$", str(name))}
         return cls.place(task._role.get_name(), task.name, passed)
 
     def known(self, name, task_vars):

@@ -90,9 +90,9 @@ SITE = """
 {between}
 - hosts: all
   gather_facts: false
-  tasks:
+{given}  tasks:
     - ansible.builtin.include_role: {{name: house, tasks_from: guard}}
-    - ansible.builtin.import_role: {{name: door}}
+    - {{ansible.builtin.import_role: {{name: door}}{passed}}}
     - ansible.builtin.import_role: {{name: house}}
     - ansible.builtin.import_role: {{name: garden}}
 """
@@ -109,13 +109,13 @@ def site(tmp_path):
     (tmp_path / "here").mkdir()
     (tmp_path / "here/door").write_text("green")
 
-    def run(*words, between="", callbacks=None, hosts="localhost", **variables):
-        (tmp_path / "site.yml").write_text(SITE.format(between=between))
+    def run(*words, between="", given="", passed="", callbacks=None, hosts="localhost", **variables):
+        (tmp_path / "site.yml").write_text(SITE.format(between=between, given=given, passed=passed))
         (tmp_path / "here/asked").write_text("")
-        given = {"here": str(tmp_path / "here"), "ansible_python_interpreter": "python3", **variables}
+        extra = {"here": str(tmp_path / "here"), "ansible_python_interpreter": "python3", **variables}
         env = {**os.environ, "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORKS": "1"}
         env |= {"ANSIBLE_CALLBACKS_ENABLED": callbacks} if callbacks is not None else {}
-        words = ["ansible-playbook", "-c", "local", "-i", f"{hosts},", "-e", json.dumps(given), "site.yml", *words]
+        words = ["ansible-playbook", "-c", "local", "-i", f"{hosts},", "-e", json.dumps(extra), "site.yml", *words]
         done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return done.stdout, sorted((tmp_path / "here/asked").read_text().splitlines())
@@ -189,6 +189,22 @@ def test_an_entry_point_is_answered_what_it_was_asked(site):
     said, asked = site("-v", house_keys=["brass", "steel"])
     assert asked == ["3 trees", "ground", "key brass", "key steel", "the green door", "view"]
     assert re.findall(r"stdout: (brass|steel)", said) == ["brass", "steel"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"given": "  vars: {door_paint: red}\n"},
+        {"given": "  vars_files: [paint.yml]\n"},
+        {"passed": ", vars: {door_paint: red}"},
+        {"given": "  roles: [{role: door, door_paint: red}]\n"},
+        {"given": "  roles: [{role: door, vars: {door_paint: red}}]\n"},
+    ],
+)
+def test_what_a_play_gives_its_roles_counts(site, tmp_path, given):
+    (tmp_path / "paint.yml").write_text("door_paint: red\n")
+    said, asked = site(**given)
+    assert "the red door" in asked and "changed: [localhost]" in said
 
 
 def test_what_is_not_wanted_is_not_asked(site):
