@@ -89,7 +89,11 @@ class ActionModule(ActionBase):
     @staticmethod
     def digest(action, given):
         """Return the name of the answer for an *action* with the arguments *given*."""
-        return hashlib.sha256(json.dumps([action, given], sort_keys=True).encode()).hexdigest()
+        try:
+            text = json.dumps([action, given], sort_keys=True, default=repr)
+        except TypeError:  # keys of several kinds have no order
+            text = repr([action, given])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def identity(self):
         """Return who looks at the host: the user of the connection, and whom it becomes."""

@@ -195,6 +195,7 @@ def test_an_entry_point_is_answered_what_it_was_asked(site):
     "given",
     [
         {"given": "  vars: {door_paint: red}\n"},
+        {"given": "  vars: {door_paint: red, door_since: 2026-11-30, door_days: {1: a, b: 2}}\n"},
         {"given": "  vars_files: [paint.yml]\n"},
         {"passed": ", vars: {door_paint: red}"},
         {"given": "  roles: [{role: door, door_paint: red}]\n"},
